@@ -1,0 +1,261 @@
+"""The Pulumi CLI as an engine: what `gpubench up|preview|destroy` add to plain `pulumi up|preview|destroy`.
+
+They clear what a dead process left (its lock on a file backend, its pending operations on gpubench's own runs, which are
+idempotent), and let Ctrl-C end the runs in order instead of waiting for them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from engine import masters
+from engine.base import PROJECT, Changes, EngineError, InputError, Result
+
+OWN_TYPE = "pulumi-python:dynamic/gpubench:"
+_QUICK_S = 120  # for commands that only read or edit the state
+
+
+def find() -> str | None:
+    """The path of the Pulumi CLI; None if it isn't installed."""
+    return shutil.which("pulumi")
+
+
+def version(program: str) -> str | None:
+    """The CLI's version, e.g. `3.260.0`; None if it doesn't say."""
+    try:
+        said = subprocess.run([program, "version"], capture_output=True, text=True, timeout=20, env=_environment()).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return said.strip().removeprefix("v") or None
+
+
+def backend_url(environment: Mapping[str, str] = os.environ) -> str | None:
+    """The backend that the CLI is logged in to, as the CLI itself decides it; None if it isn't logged in."""
+    if url := environment.get("PULUMI_BACKEND_URL"):
+        return url
+    home = Path(environment.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    with suppress(OSError, ValueError, AttributeError):
+        if current := json.loads((home / "credentials.json").read_text()).get("current"):
+            return str(current)
+    return "https://api.pulumi.com" if environment.get("PULUMI_ACCESS_TOKEN") else None
+
+
+class PulumiCli:
+    """The Pulumi CLI, for one stack of the project."""
+
+    name = "pulumi"
+
+    def __init__(self, program: str, project: Path, stack: str) -> None:
+        """`program`: the CLI's path. `project`: the folder with Pulumi.yaml."""
+        self._program = program
+        self._project = project
+        self._stack = stack
+
+    def preview(self) -> Result:
+        if not self._exists():
+            # A preview changes nothing, so it can't create the stack that it previews: look at a new one of a passing backend.
+            with tempfile.TemporaryDirectory(prefix="gpubench-preview-") as folder, self._backend(f"file://{folder}"):
+                self._create_if_missing()
+                return self._previewed()
+        return self._previewed()
+
+    def up(self) -> Result:
+        self._create_if_missing()
+        self._clear_leftovers()
+        with _summary_of(self._stack) as log:
+            self._operate("up", "--yes", "--event-log", str(log))
+            changes = _changes(log)
+        return Result(self.outputs(), changes)
+
+    def destroy(self) -> Result:
+        if not self._exists():
+            return Result()
+        self._clear_leftovers()
+        with _summary_of(self._stack) as log:
+            self._operate("destroy", "--yes", "--event-log", str(log))
+            changes = _changes(log)
+        masters.release(self._stack)
+        return Result({}, changes)
+
+    def outputs(self) -> Mapping[str, object]:
+        if not self._exists():
+            return {}
+        outputs: Mapping[str, object] = json.loads(self._ask("stack", "output", "--json", "--stack", self._stack))
+        return outputs
+
+    def resource_count(self) -> int:
+        return len(self._export()["deployment"].get("resources") or []) if self._exists() else 0
+
+    # -- stacks ---------------------------------------------------------------------------------------------------
+
+    def _exists(self) -> bool:
+        stacks = json.loads(self._ask("stack", "ls", "--json"))
+        return any(one["name"].rpartition("/")[2] == self._stack for one in stacks)
+
+    def _create_if_missing(self) -> None:
+        if not self._exists():
+            self._ask("stack", "init", self._stack, "--no-select")
+
+    def _previewed(self) -> Result:
+        with _summary_of(self._stack) as log:
+            self._operate("preview", "--event-log", str(log))
+            return Result({}, _changes(log))
+
+    @contextmanager
+    def _backend(self, url: str) -> Iterator[None]:
+        """Another backend for a while, with a passphrase if the environment has none."""
+        environment = {"PULUMI_BACKEND_URL": url}
+        if not {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"} & os.environ.keys():
+            environment["PULUMI_CONFIG_PASSPHRASE"] = ""
+        before = {name: os.environ.get(name) for name in environment}
+        stack_file = self._project / f"Pulumi.{self._stack}.yaml"
+        text = stack_file.read_bytes()
+        os.environ.update(environment)
+        try:
+            yield
+        finally:
+            # `stack init` writes a salt into the stack's file, and a preview changes nothing.
+            stack_file.write_bytes(text)
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+
+    # -- what a dead process left -----------------------------------------------------------------------------------
+
+    def _clear_leftovers(self) -> None:
+        if self._dead_locks():
+            print(f"stack {self._stack} is locked by a process that is dead; its lock is removed")
+            self._ask("cancel", "--yes", "--stack", self._stack)
+        state = self._export()
+        pending = state["deployment"].get("pending_operations") or []
+        ours = [one for one in pending if one["resource"]["type"].startswith(OWN_TYPE)]
+        if ours:
+            # Creating a run again adopts what it left, so nothing of it can be lost by forgetting the operation.
+            for operation in ours:
+                name = operation["resource"]["urn"].rpartition("::")[2]
+                print(f"{name}: an earlier update ended while {operation['type']} it; it is done again where it's needed")
+            state["deployment"]["pending_operations"] = [one for one in pending if one not in ours]
+            with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+                json.dump(state, file)
+                file.flush()
+                self._ask("stack", "import", "--file", file.name, "--stack", self._stack)
+
+    def _dead_locks(self) -> bool:
+        """Whether the stack is locked, and only by processes of this machine that no longer live (file backends)."""
+        url = backend_url() or ""
+        if not url.startswith("file://"):
+            return False
+        root = Path(unquote(urlparse(url.replace("file://~", f"file://{Path.home()}")).path))
+        locks = [*root.glob(f".pulumi/locks/*/{PROJECT}/{self._stack}/*.json"), *root.glob(f".pulumi/locks/*/{self._stack}/*.json")]
+        return bool(locks) and all(_is_dead(lock) for lock in locks)
+
+    def _export(self) -> dict[str, Any]:
+        state: dict[str, Any] = json.loads(self._ask("stack", "export", "--stack", self._stack))
+        return state
+
+    # -- running it -----------------------------------------------------------------------------------------------
+
+    def _ask(self, *arguments: str) -> str:
+        """The output of a quick command. Raises EngineError with what the CLI said."""
+        try:
+            done = subprocess.run(
+                [self._program, *arguments, "--non-interactive"],
+                cwd=self._project,
+                env=_environment(),
+                capture_output=True,
+                text=True,
+                timeout=_QUICK_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise EngineError(f"pulumi {' '.join(arguments)}: no answer in {_QUICK_S} s") from None
+        if done.returncode != 0:
+            raise _refusal(arguments, done.stderr or done.stdout)
+        return done.stdout
+
+    def _operate(self, *arguments: str) -> None:
+        """Run an operation whose output the user sees. Raises EngineError if it fails."""
+        command = [self._program, *arguments, "--stack", self._stack, "--non-interactive"]
+        # A process group of its own: a Ctrl-C in the terminal comes to us alone, and we pass on one, after the stop file.
+        child = subprocess.Popen(command, cwd=self._project, env=_environment(), stdin=subprocess.DEVNULL, process_group=0)
+        with _passing_on_interrupts(child):
+            code = child.wait()
+        if code != 0:
+            raise EngineError(f"pulumi {arguments[0]} --stack {self._stack} failed; what was done before is kept in its state")
+
+
+@contextmanager
+def _passing_on_interrupts(child: subprocess.Popen[bytes]) -> Iterator[None]:
+    """While the CLI runs, what interrupts us interrupts it too: our own handler first, then the CLI's."""
+    before: dict[int, Any] = {}
+
+    def pass_on(number: int, frame: object) -> None:
+        handler = before[number]
+        if callable(handler) and handler is not signal.default_int_handler:
+            with suppress(KeyboardInterrupt):
+                handler(number, frame)
+        with suppress(ProcessLookupError):
+            child.send_signal(signal.SIGINT)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, pass_on)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _environment() -> dict[str, str]:
+    # The debug commands are what `--event-log` belongs to; the SDK's automation API turns them on for the same purpose.
+    return {**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true", "PULUMI_DEBUG_COMMANDS": "true"}
+
+
+def _refusal(arguments: Sequence[str], said: str) -> EngineError:
+    text = re.sub(r"^error: ", "", said.strip())
+    if "passphrase" in text:
+        return InputError(f"{text}\nSet PULUMI_CONFIG_PASSPHRASE (or PULUMI_CONFIG_PASSPHRASE_FILE), or use --engine embedded")
+    return EngineError(f"pulumi {' '.join(arguments)}: {text}")
+
+
+def _is_dead(lock: Path) -> bool:
+    try:
+        content = json.loads(lock.read_text())
+        if content["hostname"] != socket.gethostname():
+            return False
+        os.kill(int(content["pid"]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError, KeyError):
+        return False
+    return False
+
+
+@contextmanager
+def _summary_of(stack: str) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix=f"gpubench-{stack}-") as folder:
+        yield Path(folder) / "events.json"
+
+
+def _changes(event_log: Path) -> Changes:
+    """What the operation's summary event counts (sdk/go/common/apitype/events.go, SummaryEvent)."""
+    counts: dict[str, int] = {}
+    with suppress(OSError):
+        for line in event_log.read_text().splitlines():
+            with suppress(ValueError):
+                counts = (json.loads(line).get("summaryEvent") or {}).get("resourceChanges") or counts
+    return Changes(*(counts.get(op, 0) for op in ("create", "update", "replace", "delete", "same")))

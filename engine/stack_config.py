@@ -1,0 +1,107 @@
+"""A stack's config as its engine hands it to the program: Pulumi.yaml's defaults, the stack file's values, secrets opened.
+
+The embedded engine reads with this; the Pulumi CLI does the same by itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from engine.base import PROJECT, InputError
+from engine.passphrase import Passphrase, passphrase_from
+from settings import StackFile, read_stack_file
+
+UNREADABLE = "[secret that can't be read here]"
+
+
+@dataclass(frozen=True)
+class StackConfig:
+    """Full keys (`gpubench:ladder`) and their values as text, structured ones as JSON, secrets in clear.
+
+    `unreadable`: keys of secrets that couldn't be opened; their value is a placeholder, never the ciphertext.
+    """
+
+    values: Mapping[str, str]
+    secret_keys: frozenset[str]
+    unreadable: tuple[str, ...]
+    encryption_salt: str | None
+
+
+def stack_file(project: Path, stack: str) -> Path:
+    """The path of the stack's file. Raises InputError, with the stacks that there are, if it doesn't exist."""
+    path = project / f"Pulumi.{stack}.yaml"
+    if not path.is_file():
+        there = sorted(found.name.split(".")[1] for found in project.glob("Pulumi.*.yaml"))
+        raise InputError(f"stack {stack}: there is no {path.name}; stacks here: {', '.join(there) or 'none'}")
+    return path
+
+
+def load_stack_config(project: Path, stack: str) -> StackConfig:
+    """The config of a stack. Raises SettingsError for a file that can't be read, InputError for a wrong passphrase."""
+    file = read_stack_file(stack_file(project, stack))
+    crypter = _crypter(file)
+    unreadable: list[str] = []
+    values = dict(_project_defaults(project))
+    for key, value in file.values.items():
+        if key in file.secret_keys:
+            value = _opened(value, crypter, lambda key=key: unreadable.append(key))  # type: ignore[misc]
+        values[key] = _text(value)
+    return StackConfig(values, frozenset(file.secret_keys), tuple(dict.fromkeys(unreadable)), file.encryption_salt)
+
+
+def unreadable_message(config: StackConfig) -> str:
+    """Which secrets can't be read, and what to do."""
+    return (
+        f"secrets that can't be read here: {', '.join(config.unreadable)}. Set PULUMI_CONFIG_PASSPHRASE "
+        "(or PULUMI_CONFIG_PASSPHRASE_FILE) to the stack's passphrase; secrets held by a cloud's key or by Pulumi Cloud "
+        "need the Pulumi CLI"
+    )
+
+
+def _crypter(file: StackFile) -> Passphrase | None:
+    passphrase = passphrase_from()
+    if not file.secret_keys or passphrase is None or file.encryption_salt is None:
+        return None
+    return Passphrase(passphrase, file.encryption_salt)
+
+
+def _opened(value: Any, crypter: Passphrase | None, unreadable: Callable[[], None]) -> Any:
+    """The value with each `{secure: ciphertext}` in it, at any depth, decrypted."""
+    if isinstance(value, dict):
+        if set(value) == {"secure"}:
+            if crypter is not None:
+                try:
+                    return crypter.decrypt(str(value["secure"]))
+                except ValueError:
+                    pass
+            unreadable()
+            return UNREADABLE
+        return {key: _opened(item, crypter, unreadable) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_opened(item, crypter, unreadable) for item in value]
+    return value
+
+
+def _project_defaults(project: Path) -> Mapping[str, str]:
+    """The defaults that Pulumi.yaml's `config:` gives for keys that the stack leaves out."""
+    declared = (yaml.safe_load((project / "Pulumi.yaml").read_text()) or {}).get("config") or {}
+    defaults = {}
+    for key, declaration in declared.items():
+        default = declaration.get("default", declaration.get("value")) if isinstance(declaration, dict) else declaration
+        if default is not None:
+            defaults[key if ":" in key else f"{PROJECT}:{key}"] = _text(default)
+    return defaults
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict | list | bool) or value is None:
+        return json.dumps(value, separators=(",", ":"))
+    return str(value)
