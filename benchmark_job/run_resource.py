@@ -1,0 +1,233 @@
+"""A run as a Pulumi resource: it exists when the run's results do.
+
+The names of this module, of `RunProvider` and of `Run` are stored in every stack's state: they are a format, and change only
+with a shim that keeps the old ones importable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import select
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import (
+    CheckFailure,
+    CheckResult,
+    Config,
+    ConfigureRequest,
+    CreateResult,
+    DiffResult,
+    ReadResult,
+    Resource,
+    ResourceProvider,
+    UpdateResult,
+)
+
+import components
+from benchmark_job import store
+from benchmark_job.order import RunOrder
+from benchmark_job.results import Attempt as StoredAttempt
+from components.interface import Attempt, Control, SurfaceError
+
+_REQUIRED = ("run", "store", "rung", "rungs", "surface", "tier", "argv", "timeout_s")
+_LOCK_POLL_S = 0.5
+
+
+class RunFailed(Exception):
+    """A run ended without complete results. The text gives cause, mend and where what it left is kept."""
+
+    for_people = True  # an engine may print the text alone: the traceback says nothing more
+
+
+class RunProvider(ResourceProvider):
+    """Carries out a run's order, unless its results are there already.
+
+    The run id is the client token: whatever was interrupted before, creating again gets to exactly one complete run.
+    """
+
+    # Its pickle holds no data at all, so it needs no encryption, and stacks without secrets need no passphrase.
+    serialize_as_secret_always = False
+
+    _config: Config
+
+    def configure(self, req: ConfigureRequest) -> None:
+        self._config = req.config
+        # The SDK answers a failure with the formatted traceback; without frames that's the message, on its own.
+        sys.tracebacklimit = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        failures = [
+            CheckFailure(key, "is missing: a run is declared by benchmark_job.BenchmarkJob")
+            for key in _REQUIRED
+            if key not in news
+        ]
+        return CheckResult(news, failures)
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        # The run's name holds all that matters. Where it runs, and whether it was due when it was declared, are no
+        # properties of the results; a run that is due again (its results are gone) is carried out again in place.
+        replaces = ["run"] if olds.get("run") != news.get("run") else []
+        return DiffResult(changes=bool(replaces) or bool(news.get("due")), replaces=replaces)
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        order = RunOrder.from_props(props)
+        return CreateResult(order.run, {**props, **self._carry_out(order)})
+
+    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult({**news, **self._carry_out(RunOrder.from_props(news))})
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        order = RunOrder.from_props(props)
+        found = store.complete_attempt(store.folder(order.store), order.run, order.rungs)
+        return ReadResult("", {}) if found is None else ReadResult(id_, {**props, **store.outputs(found)})
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        """Results outlive the stack: deleting a run forgets it, and removes nothing."""
+
+    def _carry_out(self, order: RunOrder) -> dict[str, Any]:
+        """The outputs of the run's complete attempt, which is made now if there is none."""
+        asked_at = time.time()
+        root = store.folder(order.store)
+        say = _Speaker(order.run).say
+        if (found := store.complete_attempt(root, order.run, order.rungs)) is not None:
+            return store.outputs(found)
+        with _locked(store.run_folder(root, order.run), say) as lock:
+            # Whoever held the lock may have finished the run meanwhile.
+            if (found := store.complete_attempt(root, order.run, order.rungs)) is None:
+                found = self._attempt(order, root, lock, asked_at, say)
+            return store.outputs(found)
+
+    def _attempt(
+        self, order: RunOrder, root: Path, lock: int, asked_at: float, say: Callable[[str], None]
+    ) -> StoredAttempt:
+        run_folder = store.run_folder(root, order.run)
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+        folder = run_folder / name
+        folder.mkdir(parents=True)
+        attempt = Attempt(
+            folder=folder,
+            log=run_folder / f"{name}.log",
+            stop=store.stop_file(root, order.run),
+            lock=lock,
+            secrets={variable: self._secret(key) for variable, key in order.secret_env.items()},
+        )
+        say(f"attempt {name} on {order.rung}; log: {attempt.log}")
+        if _asked_to_stop(attempt.stop, asked_at):
+            raise RunFailed(f"run {order.run} was stopped before it began. Run `gpubench up` again to go on")
+        try:
+            components.load(order.surface, order.rung).execute(order, attempt, Control(say, _engine_is_gone))
+        except SurfaceError as error:
+            raise RunFailed(f"run {order.run} on {order.rung} couldn't start: {error}") from error
+        stored = store.attempt(root, order.run, name)
+        if not stored.complete:
+            raise RunFailed(_failure_text(order, stored, attempt.log))
+        say(f"complete: {folder}")
+        return stored
+
+    def _secret(self, key: str) -> str:
+        namespace, _, name = key.partition(":")
+        value = self._config.get(key) if namespace else self._config.get(name)
+        if value is None:
+            raise RunFailed(f"{key}: the config has no such secret. Set it: pulumi config set --secret {key}")
+        return str(value)
+
+
+class Run(Resource, module="gpubench", name="Run"):
+    """The results of one run. Inputs: a RunOrder's fields and `due`; outputs: what its results say."""
+
+    run: pulumi.Output[str]
+    attempt: pulumi.Output[str]
+    rung: pulumi.Output[str]
+    obtained_rung: pulumi.Output[str]
+    obtained_tier: pulumi.Output[str]
+    verdict: pulumi.Output[str]
+    headline: pulumi.Output[Mapping[str, Any]]
+    results: pulumi.Output[str]
+    cost_usd: pulumi.Output[float]
+    duration_s: pulumi.Output[float]
+
+    def __init__(self, name: str, order: RunOrder, *, due: bool, opts: pulumi.ResourceOptions | None = None) -> None:
+        computed = dict.fromkeys(store.OUTPUTS)  # declared, so that they exist (unknown) in a preview
+        super().__init__(RunProvider(), name, {**computed, **order.to_props(), "due": due}, opts)
+
+
+class _Speaker:
+    """Prints a run's progress: the engine shows what a provider prints."""
+
+    def __init__(self, run: str) -> None:
+        self._run = run
+
+    def say(self, text: str) -> None:
+        # A reader that is gone must not end the run in its middle: the engine's death is noticed elsewhere.
+        with contextlib.suppress(OSError):
+            print(f"{self._run}: {text}", flush=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, say: Callable[[str], None]) -> Iterator[int]:
+    """Hold the run's lock; wait for an attempt that is still ending. The kernel frees it with its last holder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / store.LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        waiting = False
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if not waiting:
+                    say("another attempt at this run is still under way; waiting for its end")
+                    waiting = True
+                if _engine_is_gone():
+                    raise RunFailed("the engine is gone") from None
+                time.sleep(_LOCK_POLL_S)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _asked_to_stop(stop: Path, since: float) -> bool:
+    try:
+        return stop.stat().st_mtime >= since
+    except OSError:
+        return False
+
+
+def _engine_is_gone() -> bool:
+    """Whether the engine that started this provider has died.
+
+    The Pulumi CLI reads what a provider prints; once it is dead, that pipe has no reader (a provider's parent may be a shell that
+    lives on: parents tell nothing). The embedded engine is this very process.
+    """
+    if os.environ.get("GPUBENCH_ENGINE") == "embedded":
+        return False
+    try:
+        poll = select.poll()
+        poll.register(sys.__stdout__.fileno() if sys.__stdout__ else 1, 0)
+        return any(event & (select.POLLERR | select.POLLHUP | select.POLLNVAL) for _, event in poll.poll(0))
+    except (OSError, ValueError):
+        return False
+
+
+def _failure_text(order: RunOrder, stored: StoredAttempt, log: Path) -> str:
+    manifest = stored.manifest
+    if manifest is None or manifest.cause is None:
+        return f"run {order.run} on {order.rung} left no usable results: {'; '.join(stored.problems)}. Log: {log}"
+    cause = manifest.cause
+    return (
+        f"run {order.run} on {order.rung} {manifest.status}. Cause: {cause.cause} ({cause.code}): {cause.message.strip()}\n"
+        f"  Mend: {cause.mend}\n"
+        f"  What it measured is kept: {stored.folder}\n  Log: {log}"
+    )

@@ -1,0 +1,1 @@
+"""Surface `local`: this machine, in a process of its own or in a container."""
