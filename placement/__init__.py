@@ -1,0 +1,3 @@
+"""Where a benchmark may run: the ladder of a stack."""
+
+from __future__ import annotations
