@@ -19,14 +19,20 @@ from settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkJobArgs:
-    """`rung`: the rung that runs are carried out on while they are due. Plain values: what is due decides what is declared."""
+    """`rung`: the rung that runs are carried out on while they are due.
+
+    Plain values: what is due decides what is declared.
+    """
 
     settings: Settings
     rung: Rung
 
 
 class BenchmarkJob(pulumi.ComponentResource):
-    """The runs of a stack, one a repeat. Its desired state is their results (DESIGN: a GPU is declared only while a run is due)."""
+    """The runs of a stack, one a repeat.
+
+    Its desired state is their results (DESIGN: a GPU is declared only while a run is due).
+    """
 
     runs: pulumi.Output[list[str]]
     results: pulumi.Output[list[str]]
@@ -88,7 +94,10 @@ def _orders(args: BenchmarkJobArgs) -> tuple[RunOrder, ...]:
 
 
 def _is_due(order: RunOrder) -> bool:
-    """Whether the run has no results yet. A store that can't be read stops an update; a preview says so and assumes due."""
+    """Whether the run has no results yet.
+
+    A store that can't be read stops an update; a preview says so and assumes due.
+    """
     try:
         return store.complete_attempt(store.folder(order.store), order.run, order.rungs) is None
     except store.StoreError as error:

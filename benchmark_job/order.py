@@ -1,8 +1,8 @@
 """What a run is: its identity, and the order by which a surface carries it out.
 
-A run is named by what determines its numbers: the image's digest (or, without an image, the built-in workload's files and their pinned
-libraries), the command, the scenarios and their options, the code's commit, and the repeat number. Where it runs is not
-part of the name: a rung is a stamp on the results.
+A run is named by what determines its numbers: the image's digest (or, without an image, the built-in workload's files
+and their pinned libraries), the command, the scenarios and their options, the code's commit, and the repeat number.
+Where it runs is not part of the name: a rung is a stamp on the results.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ class RunOrder:
     """One execution of the benchmark, ready to be carried out. Plain data: it travels as a resource's input.
 
     `argv`: arguments to this Python for the built-in workload, or the container's command (empty: the image's own).
-    `env`: in clear. `secret_env`: names of environment variables and the config keys whose secrets they get; the values are read
-    where the run starts, and never part of an order. `store`: as in the settings, relative to the project.
+    `env`: in clear. `secret_env`: names of environment variables and the config keys whose secrets they get; the
+    values are read where the run starts, and never part of an order. `store`: as in the settings, relative to the
+    project.
     """
 
     run: str

@@ -1,7 +1,7 @@
 """A run as a Pulumi resource: it exists when the run's results do.
 
-The names of this module, of `RunProvider` and of `Run` are stored in every stack's state: they are a format, and change only
-with a shim that keeps the old ones importable.
+The names of this module, of `RunProvider` and of `Run` are stored in every stack's state: they are a format, and
+change only with a shim that keeps the old ones importable.
 """
 
 from __future__ import annotations
@@ -208,8 +208,8 @@ def _asked_to_stop(stop: Path, since: float) -> bool:
 def _engine_is_gone() -> bool:
     """Whether the engine that started this provider has died.
 
-    The Pulumi CLI reads what a provider prints; once it is dead, that pipe has no reader (a provider's parent may be a shell that
-    lives on: parents tell nothing). The embedded engine is this very process.
+    The Pulumi CLI reads what a provider prints; once it is dead, that pipe has no reader (a provider's parent may be
+    a shell that lives on: parents tell nothing). The embedded engine is this very process.
     """
     if os.environ.get("GPUBENCH_ENGINE") == "embedded":
         return False
@@ -227,7 +227,8 @@ def _failure_text(order: RunOrder, stored: StoredAttempt, log: Path) -> str:
         return f"run {order.run} on {order.rung} left no usable results: {'; '.join(stored.problems)}. Log: {log}"
     cause = manifest.cause
     return (
-        f"run {order.run} on {order.rung} {manifest.status}. Cause: {cause.cause} ({cause.code}): {cause.message.strip()}\n"
+        f"run {order.run} on {order.rung} {manifest.status}. "
+        f"Cause: {cause.cause} ({cause.code}): {cause.message.strip()}\n"
         f"  Mend: {cause.mend}\n"
         f"  What it measured is kept: {stored.folder}\n  Log: {log}"
     )

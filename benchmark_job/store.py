@@ -45,8 +45,8 @@ def folder(url: str) -> Path:
     """The store's folder, relative ones below the project. Raises StoreError for a bucket."""
     if "://" in url:
         raise StoreError(
-            f"gpubench:results: {url}: only a folder works in this version; buckets come with the surfaces of their clouds. "
-            "Name a folder, e.g. gpubench:results: results"
+            f"gpubench:results: {url}: only a folder works in this version; buckets come with the surfaces "
+            "of their clouds. Name a folder, e.g. gpubench:results: results"
         )
     return PROJECT_ROOT / url
 
@@ -130,7 +130,11 @@ def _relative(path: Path) -> str:
 
 def runs_of_stack(store: Path, stack: str) -> list[Path]:
     """The folders of the runs that this stack made, or had a part in."""
-    return [folder for folder in _run_folders(store) if any(_stack_of(one) == stack for one in folder.iterdir() if one.is_dir())]
+    return [
+        folder
+        for folder in _run_folders(store)
+        if any(_stack_of(one) == stack for one in folder.iterdir() if one.is_dir())
+    ]
 
 
 def newest_attempt_of_stack(store: Path, stack: str) -> Path | None:

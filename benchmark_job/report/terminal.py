@@ -1,0 +1,117 @@
+"""The report in the terminal."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Sequence
+from typing import TextIO
+
+from benchmark_job.report import TierOf
+from benchmark_job.report.chart import clean
+from benchmark_job.report.content import Report, RunSummary, Table, build, head_figures, runs_tables, seconds
+from benchmark_job.results import RunResults
+
+PLAIN_WIDTH = 100
+OTHER_ROWS = 20  # of one table of another container's records
+_COLOURS = {"VALID": "green", "INVALID": "yellow", "mixed": "yellow", "complete": "green", "failed": "red"}
+
+
+def render(runs: Sequence[RunResults], file: TextIO, tier_of: TierOf, width: int | None) -> None:
+    from rich.console import Console  # late: `gpubench --help` has no use for it
+
+    terminal = file.isatty()
+    if width is None:
+        columns = os.environ.get("COLUMNS", "")
+        fallback = shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns if terminal else PLAIN_WIDTH
+        width = int(columns) if columns.isdecimal() and int(columns) > 0 else fallback
+    held = io.StringIO()
+    console = Console(
+        file=held, width=max(40, width), force_terminal=terminal, markup=False, highlight=False, emoji=False,
+        no_color=bool(os.environ.get("NO_COLOR")), color_system="auto" if terminal else None, legacy_windows=False,
+    )  # fmt: skip
+    _print(build(runs, tier_of), console)
+    # A log file or a C locale may not know "×": a question mark is better than a report that isn't printed.
+    encoding = getattr(file, "encoding", None) or "utf-8"
+    text = "".join(line.rstrip() + "\n" if not terminal else line + "\n" for line in held.getvalue().splitlines())
+    file.write(text.encode(encoding, errors="replace").decode(encoding))
+
+
+def _print(report: Report, console: object) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    assert isinstance(console, Console)
+    if len(report.runs) == 1:
+        _head(report.runs[0], console)
+    else:
+        for table in runs_tables(report.runs):
+            _table(table.narrow(console.width), console)
+        for summary in report.runs:
+            for line in (*summary.warnings, *_verdicts(summary)):
+                console.print(Text(f"{summary.label}: {line}"))
+    for warning in report.warnings:
+        console.print(Text(warning, style="yellow"))
+    for table in report.tables:
+        console.print()
+        _table(table.narrow(console.width), console)
+
+
+def _verdicts(summary: RunSummary) -> list[str]:
+    lines = [f"LoadGen INVALID: {line}" for line in summary.verdict_lines]
+    return lines[:6] + ([f"LoadGen INVALID: and {len(lines) - 6} more reasons"] if len(lines) > 6 else [])
+
+
+def _head(summary: RunSummary, console: object) -> None:
+    from rich.console import Console
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    assert isinstance(console, Console)
+    run = summary.run
+    grid = Grid.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    duration = f", {seconds(run.duration_s)}" if run.duration_s is not None else ""
+    for name, value, style in (
+        ("Run", f"{run.run_id} ({run.status}{duration})", _COLOURS.get(run.status, "")),
+        ("Rung", run.stamps.rung or "–", ""),
+        ("Tier", summary.tier_text, ""),
+        ("LoadGen", summary.verdict, _COLOURS.get(summary.verdict, "")),
+        ("Cost", summary.cost_text, ""),
+        *((one.label, f"{one.text} ({one.context})", "bold") for one in head_figures(summary)),
+    ):
+        grid.add_row(Text(name, style="dim"), Text(clean(value), style=style))
+    console.print(grid)
+    for line in (*summary.warnings, *_verdicts(summary)):
+        console.print(Text(line, style="yellow"))
+    for note in run.workload.notes:
+        console.print(Text(f"Note: {clean(note)}", style="dim"))
+
+
+def _table(table: Table, console: object) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    assert isinstance(console, Console)
+    grid = Grid(
+        title=Text(table.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    columns = table.columns
+    for column in columns:
+        # Figures are never cut in two; names give way.
+        grid.add_column(
+            Text(column.name), justify="right" if column.numeric else "left", no_wrap=column.numeric, overflow="fold"
+        )
+    known = table.title.startswith(("ResNet-50", "Kernels", "Runs", "Key figures"))
+    rows = table.rows if known else table.rows[:OTHER_ROWS]
+    for row in rows:
+        grid.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
+    console.print(grid)
+    if len(rows) < len(table.rows):
+        console.print(Text(f"  {len(table.rows) - len(rows):,} further records in report.html", style="dim"))
+    if table.note:
+        console.print(Text(f"  {table.note}", style="dim"))
