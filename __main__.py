@@ -1,20 +1,19 @@
 """The Pulumi program: from a stack's config to a benchmark's results.
 
-    Pulumi.<stack>.yaml -> settings -> ladder -> rung -> BenchmarkJob (surface, runs) -> results
+Pulumi.<stack>.yaml -> settings -> ladder -> rung -> BenchmarkJob (surface, runs) -> results
 """
 
 import pulumi
 
 from benchmark_job import BenchmarkJob, BenchmarkJobArgs
-from engine import masters
-from engine.program import stack_settings
+from engine import program
 from placement.choice import current_rung
 
-# A stack has one master: the engine that deployed it.
-masters.claim()
+# A stack has one master, the engine that deployed it; this ends the program if that is another one.
+program.begin()
 
 # What the stack asks for: the rungs it accepts, best first, and what to measure on the first that serves.
-settings = stack_settings()
+settings = program.stack_settings()
 
 # Where the runs are, or will be, carried out.
 rung = current_rung(settings)

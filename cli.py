@@ -68,11 +68,14 @@ def _foreseen(error: Exception) -> int | None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="gpubench", description="Gets a GPU benchmark run on whatever GPU capacity there is, and brings the results home."
+        prog="gpubench",
+        description="Gets a GPU benchmark run on whatever GPU capacity there is, and brings the results home.",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def add(name: str, command: Callable[[argparse.Namespace], int], text: str, *, stack: bool = True) -> argparse.ArgumentParser:
+    def add(
+        name: str, command: Callable[[argparse.Namespace], int], text: str, *, stack: bool = True
+    ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(command=command)
         if stack:
@@ -94,10 +97,14 @@ def _parser() -> argparse.ArgumentParser:
     add_engine(destroy)
     results = add("results", _results, "show the stack's results, and write report.md and report.html")
     results.add_argument("--json", action="store_true", help="print them as JSON instead")
-    results.add_argument("--out", type=Path, help="folder for the report (default: reports/<stack> in the results store)")
+    results.add_argument(
+        "--out", type=Path, help="folder for the report (default: reports/<stack> in the results store)"
+    )
     add("stop", _stop, "end the runs under way on this machine, in order; what they measured is kept")
     add_engine(add("doctor", _doctor, "say what is installed, which engine is used and why"))
-    tiers = add("tiers", _tiers, "list accelerators: where and under which names they are sold, and for how much", stack=False)
+    tiers = add(
+        "tiers", _tiers, "list accelerators: where and under which names they are sold, and for how much", stack=False
+    )
     from catalog import listing
 
     listing.add_arguments(tiers)
@@ -134,7 +141,9 @@ def _destroy(options: argparse.Namespace) -> int:
     kept = store.runs_of_stack(root, options.stack)
     if not options.results:
         if kept:
-            print(f"\nKept: the results of {len(kept)} runs in {_shown(root)} (gpubench destroy --results deletes them)")
+            print(
+                f"\nKept: the results of {len(kept)} runs in {_shown(root)} (gpubench destroy --results deletes them)"
+            )
         return 0
     for folder in kept:
         shutil.rmtree(folder)
@@ -181,7 +190,10 @@ def _tiers(options: argparse.Namespace) -> int:
 
 
 def _checked(stack: str) -> Settings:
-    """The stack's settings, all of their mistakes told at once; the rung that they choose can be run on by this version."""
+    """The stack's settings, all of their mistakes told at once.
+
+    The rung that they choose can be run on by this version.
+    """
     import components
     from engine.stack_config import load_stack_config
     from placement.choice import current_rung
@@ -209,7 +221,7 @@ def _with_engine(options: argparse.Namespace, settings: Settings, operation: Cal
     print(f"gpubench: {chosen.engine} engine, because {chosen.reason}", flush=True)
     interrupts = 0
 
-    def interrupted(number: int, _frame: FrameType | None) -> None:
+    def interrupted(_number: int, _frame: FrameType | None) -> None:
         nonlocal interrupts
         interrupts += 1
         stopped = store.request_stop(store.folder(settings.results.url))
@@ -241,7 +253,9 @@ def _runs_of(settings: Settings, stack: str, outputs: object) -> list[RunResults
         root = store.folder(settings.results.url)
         found = store.newest_attempt_of_stack(root, stack)
         if found is None:
-            raise EngineError(f"stack {stack} has no results in {_shown(root)} yet; get some: gpubench up --stack {stack}")
+            raise EngineError(
+                f"stack {stack} has no results in {_shown(root)} yet; get some: gpubench up --stack {stack}"
+            )
         folders = [found]
     return [RunResults.load(folder) for folder in folders]
 

@@ -17,8 +17,8 @@ class SurfaceNotBuilt(Exception):
 
     def __init__(self, surface: str, rung: str) -> None:
         super().__init__(
-            f"rung {rung}: surface {surface} isn't built yet; this version runs {', '.join(built())}. Put a rung of these "
-            "first on gpubench:ladder, or pin one: gpubench:rung: local/any"
+            f"rung {rung}: surface {surface} isn't built yet; this version runs {', '.join(built())}. "
+            "Put a rung of these first on gpubench:ladder, or pin one: gpubench:rung: local/any"
         )
 
 

@@ -49,4 +49,7 @@ class Surface(Protocol):
         """Declare the capacity of one rung. Called only while a run is due."""
 
     def execute(self, order: RunOrder, attempt: Attempt, control: Control) -> None:
-        """Carry the order out; when this returns, the attempt's folder is sealed. Raises SurfaceError if it couldn't start."""
+        """Carry the order out; when this returns, the attempt's folder is sealed.
+
+        Raises SurfaceError if it couldn't start.
+        """

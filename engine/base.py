@@ -10,7 +10,10 @@ PROJECT = "gpubench"
 
 
 class EngineError(Exception):
-    """An engine's operation failed. The text is for the user: what failed, which resource, what is kept, how to mend it."""
+    """An engine's operation failed.
+
+    The text is for the user: what failed, which resource, what is kept, how to mend it.
+    """
 
 
 class InputError(EngineError):

@@ -35,7 +35,9 @@ def choose(stack: str, asked: str = "auto") -> Choice:
     else:
         choice = _first_choice()
     if choice.engine == PULUMI and pulumi_cli.find() is None:
-        raise InputError(f"the Pulumi CLI is wanted because {choice.reason}, and it isn't on the PATH. Install it: {INSTALL}")
+        raise InputError(
+            f"the Pulumi CLI is wanted because {choice.reason}, and it isn't on the PATH. Install it: {INSTALL}"
+        )
     masters.check(stack, choice.engine)
     return choice
 
@@ -46,7 +48,9 @@ def open_engine(choice: Choice, project: Path, stack: str) -> Engine:
         program = pulumi_cli.find()
         assert program is not None
         return pulumi_cli.PulumiCli(program, project, stack)
-    from engine.embedded.engine import EmbeddedEngine  # the SDK takes a while to import, and the CLI's side needs none of it
+    from engine.embedded.engine import (
+        EmbeddedEngine,
+    )  # the SDK takes a while to import, and the CLI's side needs none of it
 
     return EmbeddedEngine(project, stack, masters.state_folder())
 

@@ -1,7 +1,7 @@
 """One stack never has two masters: the engine that deployed a stack, and how the other takes it over.
 
-The embedded engine's state is a file per stack under `.gpubench/state/`; beside it a `<stack>.master` file says that the
-Pulumi CLI has deployed the stack. Both engines look here before they touch anything.
+The embedded engine's state is a file per stack under `.gpubench/state/`; beside it a `<stack>.master` file says that
+the Pulumi CLI has deployed the stack. Both engines look here before they touch anything.
 """
 
 from __future__ import annotations
@@ -50,14 +50,16 @@ def check(stack: str, engine: str) -> None:
     state, marker = _state_file(stack), _master_file(stack)
     if engine == EMBEDDED and marker.exists():
         raise InputError(
-            f"stack {stack} was deployed by the Pulumi CLI, and a stack has one master. To move it to the embedded engine:\n"
+            f"stack {stack} was deployed by the Pulumi CLI, and a stack has one master. "
+            "To move it to the embedded engine:\n"
             f"  mkdir -p {_shown(state.parent)} && pulumi stack export --stack {stack} --file {_shown(state)}\n"
             f"  pulumi stack rm --force --yes --preserve-config {stack} && rm {_shown(marker)}\n"
             f"If it was destroyed since by `pulumi destroy`, only the last file has to go: rm {_shown(marker)}"
         )
     if engine == PULUMI and deployed_by_embedded(stack):
         raise InputError(
-            f"stack {stack} was deployed by the embedded engine, and a stack has one master. To move it to the Pulumi CLI:\n"
+            f"stack {stack} was deployed by the embedded engine, and a stack has one master. "
+            "To move it to the Pulumi CLI:\n"
             f"  pulumi stack select --create {stack} && pulumi stack import --stack {stack} --file {_shown(state)}\n"
             f"  rm {_shown(state)}\n"
             f"To stay with the embedded engine: gpubench up --stack {stack} --engine embedded"

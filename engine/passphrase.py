@@ -1,8 +1,9 @@
-"""Pulumi's passphrase secrets provider: the same salts and ciphertexts as the CLI's, so that a stack file works in both.
+"""Pulumi's passphrase secrets provider: the same salts and ciphertexts as the CLI's, so that a stack file works in
+both.
 
-Format (pulumi/pulumi: pkg/secrets/passphrase/manager.go, sdk/go/common/resource/config/crypt.go): a key of 32 bytes by
-PBKDF2-SHA256 with 1,000,000 iterations, AES-256-GCM; a ciphertext is `v1:<nonce>:<data>` in base64; a stack's salt is
-`v1:<salt>:<ciphertext of the word "pulumi">`, by which a wrong passphrase is told.
+Format (pulumi/pulumi: pkg/secrets/passphrase/manager.go, sdk/go/common/resource/config/crypt.go): a key of 32 bytes
+by PBKDF2-SHA256 with 1,000,000 iterations, AES-256-GCM; a ciphertext is `v1:<nonce>:<data>` in base64; a stack's salt
+is `v1:<salt>:<ciphertext of the word "pulumi">`, by which a wrong passphrase is told.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ class Passphrase:
         version, _, rest = salt.partition(":")
         encoded, _, check = rest.partition(":")
         if version != "v1" or not check:
-            raise InputError(f"encryptionsalt: {salt!r} isn't of the form v1:<salt>:v1:<nonce>:<data>; restore it from git")
+            raise InputError(
+                f"encryptionsalt: {salt!r} isn't of the form v1:<salt>:v1:<nonce>:<data>; restore it from git"
+            )
         self.salt = salt
         self._key = _derive(passphrase, base64.b64decode(encoded))
         try:

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
+from engine import masters
 from settings import Settings, SettingsError
+
+
+def begin() -> None:
+    """What comes first in the program: a stack has one master, and a failed update fails without a traceback.
+
+    When a resource fails, the CLI interrupts a program that still waits for it; Python would answer with two tracebacks
+    that hide the failure.
+    """
+    masters.claim()
+    if masters.running_engine() == masters.PULUMI:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 
 
 def stack_settings() -> Settings:

@@ -1,7 +1,7 @@
 """The Pulumi CLI as an engine: what `gpubench up|preview|destroy` add to plain `pulumi up|preview|destroy`.
 
-They clear what a dead process left (its lock on a file backend, its pending operations on gpubench's own runs, which are
-idempotent), and let Ctrl-C end the runs in order instead of waiting for them.
+They clear what a dead process left (its lock on a file backend, its pending operations on gpubench's own runs, which
+are idempotent), and let Ctrl-C end the runs in order instead of waiting for them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def find() -> str | None:
 def version(program: str) -> str | None:
     """The CLI's version, e.g. `3.260.0`; None if it doesn't say."""
     try:
-        said = subprocess.run([program, "version"], capture_output=True, text=True, timeout=20, env=_environment()).stdout
+        said = subprocess.run(
+            [program, "version"], capture_output=True, text=True, timeout=20, check=False, env=_environment()
+        ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return None
     return said.strip().removeprefix("v") or None
@@ -65,7 +67,8 @@ class PulumiCli:
 
     def preview(self) -> Result:
         if not self._exists():
-            # A preview changes nothing, so it can't create the stack that it previews: look at a new one of a passing backend.
+            # A preview changes nothing, so it can't create the stack that it previews: look at a new one of a passing
+            # backend.
             with tempfile.TemporaryDirectory(prefix="gpubench-preview-") as folder, self._backend(f"file://{folder}"):
                 self._create_if_missing()
                 return self._previewed()
@@ -147,7 +150,9 @@ class PulumiCli:
             # Creating a run again adopts what it left, so nothing of it can be lost by forgetting the operation.
             for operation in ours:
                 name = operation["resource"]["urn"].rpartition("::")[2]
-                print(f"{name}: an earlier update ended while {operation['type']} it; it is done again where it's needed")
+                print(
+                    f"{name}: an earlier update ended while {operation['type']} it; it is done again where it's needed"
+                )
             state["deployment"]["pending_operations"] = [one for one in pending if one not in ours]
             with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
                 json.dump(state, file)
@@ -160,7 +165,10 @@ class PulumiCli:
         if not url.startswith("file://"):
             return False
         root = Path(unquote(urlparse(url.replace("file://~", f"file://{Path.home()}")).path))
-        locks = [*root.glob(f".pulumi/locks/*/{PROJECT}/{self._stack}/*.json"), *root.glob(f".pulumi/locks/*/{self._stack}/*.json")]
+        locks = [
+            *root.glob(f".pulumi/locks/*/{PROJECT}/{self._stack}/*.json"),
+            *root.glob(f".pulumi/locks/*/{self._stack}/*.json"),
+        ]
         return bool(locks) and all(_is_dead(lock) for lock in locks)
 
     def _export(self) -> dict[str, Any]:
@@ -190,12 +198,17 @@ class PulumiCli:
     def _operate(self, *arguments: str) -> None:
         """Run an operation whose output the user sees. Raises EngineError if it fails."""
         command = [self._program, *arguments, "--stack", self._stack, "--non-interactive"]
-        # A process group of its own: a Ctrl-C in the terminal comes to us alone, and we pass on one, after the stop file.
-        child = subprocess.Popen(command, cwd=self._project, env=_environment(), stdin=subprocess.DEVNULL, process_group=0)
+        # A process group of its own: a Ctrl-C in the terminal comes to us alone, and we pass on one, after the stop
+        # file.
+        child = subprocess.Popen(
+            command, cwd=self._project, env=_environment(), stdin=subprocess.DEVNULL, process_group=0
+        )
         with _passing_on_interrupts(child):
             code = child.wait()
         if code != 0:
-            raise EngineError(f"pulumi {arguments[0]} --stack {self._stack} failed; what was done before is kept in its state")
+            raise EngineError(
+                f"pulumi {arguments[0]} --stack {self._stack} failed; what was done before is kept in its state"
+            )
 
 
 @contextmanager
@@ -216,8 +229,8 @@ def _passing_on_interrupts(child: subprocess.Popen[bytes]) -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for held, handler in before.items():
+            signal.signal(held, handler)
 
 
 def _environment() -> dict[str, str]:
@@ -228,7 +241,9 @@ def _environment() -> dict[str, str]:
 def _refusal(arguments: Sequence[str], said: str) -> EngineError:
     text = re.sub(r"^error: ", "", said.strip())
     if "passphrase" in text:
-        return InputError(f"{text}\nSet PULUMI_CONFIG_PASSPHRASE (or PULUMI_CONFIG_PASSPHRASE_FILE), or use --engine embedded")
+        return InputError(
+            f"{text}\nSet PULUMI_CONFIG_PASSPHRASE (or PULUMI_CONFIG_PASSPHRASE_FILE), or use --engine embedded"
+        )
     return EngineError(f"pulumi {' '.join(arguments)}: {text}")
 
 
@@ -237,12 +252,21 @@ def _is_dead(lock: Path) -> bool:
         content = json.loads(lock.read_text())
         if content["hostname"] != socket.gethostname():
             return False
-        os.kill(int(content["pid"]), 0)
-    except ProcessLookupError:
-        return True
+        return not _runs_pulumi(int(content["pid"]))
     except (OSError, ValueError, KeyError):
         return False
-    return False
+
+
+def _runs_pulumi(pid: int) -> bool:
+    """Whether this process lives and is a Pulumi CLI. A zombie doesn't live, and a number may have been given anew."""
+    with suppress(OSError):
+        name, _, state = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
+        return name == "pulumi" and state.split()[0] != "Z"
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @contextmanager

@@ -1,4 +1,5 @@
-"""A stack's config as its engine hands it to the program: Pulumi.yaml's defaults, the stack file's values, secrets opened.
+"""A stack's config as its engine hands it to the program: Pulumi.yaml's defaults, the stack file's values, secrets
+opened.
 
 The embedded engine reads with this; the Pulumi CLI does the same by itself.
 """
@@ -6,7 +7,7 @@ The embedded engine reads with this; the Pulumi CLI does the same by itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,18 +50,22 @@ def load_stack_config(project: Path, stack: str) -> StackConfig:
     unreadable: list[str] = []
     values = dict(_project_defaults(project))
     for key, value in file.values.items():
-        if key in file.secret_keys:
-            value = _opened(value, crypter, lambda key=key: unreadable.append(key))  # type: ignore[misc]
-        values[key] = _text(value)
-    return StackConfig(values, frozenset(file.secret_keys), tuple(dict.fromkeys(unreadable)), file.encryption_salt)
+        if key not in file.secret_keys:
+            values[key] = _text(value)
+            continue
+        opened, all_read = _opened(value, crypter)
+        values[key] = _text(opened)
+        if not all_read:
+            unreadable.append(key)
+    return StackConfig(values, frozenset(file.secret_keys), tuple(unreadable), file.encryption_salt)
 
 
 def unreadable_message(config: StackConfig) -> str:
     """Which secrets can't be read, and what to do."""
     return (
         f"secrets that can't be read here: {', '.join(config.unreadable)}. Set PULUMI_CONFIG_PASSPHRASE "
-        "(or PULUMI_CONFIG_PASSPHRASE_FILE) to the stack's passphrase; secrets held by a cloud's key or by Pulumi Cloud "
-        "need the Pulumi CLI"
+        "(or PULUMI_CONFIG_PASSPHRASE_FILE) to the stack's passphrase; secrets held by a cloud's key or "
+        "by Pulumi Cloud need the Pulumi CLI"
     )
 
 
@@ -71,21 +76,22 @@ def _crypter(file: StackFile) -> Passphrase | None:
     return Passphrase(passphrase, file.encryption_salt)
 
 
-def _opened(value: Any, crypter: Passphrase | None, unreadable: Callable[[], None]) -> Any:
-    """The value with each `{secure: ciphertext}` in it, at any depth, decrypted."""
+def _opened(value: Any, crypter: Passphrase | None) -> tuple[Any, bool]:
+    """The value with each `{secure: ciphertext}` in it decrypted, at any depth; whether all of them could be."""
+    if isinstance(value, dict) and set(value) == {"secure"}:
+        if crypter is None:
+            return UNREADABLE, False
+        try:
+            return crypter.decrypt(str(value["secure"])), True
+        except ValueError:
+            return UNREADABLE, False
     if isinstance(value, dict):
-        if set(value) == {"secure"}:
-            if crypter is not None:
-                try:
-                    return crypter.decrypt(str(value["secure"]))
-                except ValueError:
-                    pass
-            unreadable()
-            return UNREADABLE
-        return {key: _opened(item, crypter, unreadable) for key, item in value.items()}
+        items = {key: _opened(item, crypter) for key, item in value.items()}
+        return {key: item for key, (item, _) in items.items()}, all(read for _, read in items.values())
     if isinstance(value, list):
-        return [_opened(item, crypter, unreadable) for item in value]
-    return value
+        parts = [_opened(item, crypter) for item in value]
+        return [item for item, _ in parts], all(read for _, read in parts)
+    return value, True
 
 
 def _project_defaults(project: Path) -> Mapping[str, str]:

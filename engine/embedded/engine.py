@@ -17,7 +17,7 @@ from pathlib import Path
 import pulumi
 import pulumi.runtime
 
-from engine.base import PROJECT, EngineError, Result
+from engine.base import PROJECT, EngineError, InputError, Result
 from engine.embedded import properties
 from engine.embedded.display import Display
 from engine.embedded.monitor import STACK_TYPE, EngineLog, Monitor
@@ -25,7 +25,7 @@ from engine.embedded.providers import DYNAMIC_PACKAGE, DynamicProvider
 from engine.embedded.state import Snapshot, locked
 from engine.masters import EMBEDDED, ENGINE_VARIABLE
 from engine.passphrase import Passphrase, passphrase_from
-from engine.stack_config import StackConfig, load_stack_config
+from engine.stack_config import StackConfig, load_stack_config, unreadable_message
 
 PARALLEL = 16  # provider operations at once, as in the Pulumi CLI
 
@@ -76,17 +76,26 @@ class EmbeddedEngine:
         if not preview:
             self._clear_pending(snapshot)
         config = load_stack_config(self._project, self._stack)
+        if config.unreadable and not preview:
+            raise InputError(unreadable_message(config))
         display = Display(self._stack, preview=preview)
+        if config.unreadable:
+            display.message("warning", unreadable_message(config))
         monitor = self._monitor(snapshot, config, display, preview=preview)
         failure = self._run_program(monitor, EngineLog(display), config, preview=preview)
         if failure is not None:
-            kept = f"\nWhat was done before is kept in {self.state_file}; run this again to go on." if not preview else ""
+            kept = (
+                f"\nWhat was done before is kept in {self.state_file}; run this again to go on." if not preview else ""
+            )
             raise EngineError(f"{failure}{kept}")
         display.summary(monitor.outputs)
         return Result(properties.masked(monitor.outputs), display.changes)
 
     def _run_program(self, monitor: Monitor, log: EngineLog, config: StackConfig, *, preview: bool) -> str | None:
         """Run `__main__.py` as the CLI's language host does; the failure's text, or None."""
+
+        def main() -> None:
+            runpy.run_path(str(self._project / "__main__.py"), run_name="__main__")
 
         async def program() -> None:
             pulumi.runtime.set_all_config(dict(config.values), sorted(config.secret_keys))
@@ -103,7 +112,7 @@ class EmbeddedEngine:
                     root_directory=str(self._project),
                 )
             )
-            await pulumi.runtime.run_in_stack(lambda: runpy.run_path(str(self._project / "__main__.py"), run_name="__main__"))
+            await pulumi.runtime.run_in_stack(main)
 
         # A failing program leaves futures that nobody awaits; asyncio's complaints about them would bury the failure.
         asyncio_log = logging.getLogger("asyncio")
@@ -115,12 +124,14 @@ class EmbeddedEngine:
             try:
                 copy_context().run(loop.run_until_complete, program())
             except KeyboardInterrupt:
-                # The second Ctrl-C. Runs in flight end by themselves once this process is gone; the state says what was under way.
+                # The second Ctrl-C. Runs in flight end by themselves once this process is gone; the state says what
+                # was under way.
                 os._exit(130)
             except (EngineError, pulumi.RunError) as error:
                 return str(error)
             except Exception as error:
-                return f"the program failed with an exception it doesn't handle:\n{_program_traceback(error, self._project)}"
+                shown = _program_traceback(error, self._project)
+                return f"the program failed with an exception it doesn't handle:\n{shown}"
             finally:
                 # Operations in flight end first: their outcome belongs into the state.
                 executor.shutdown(wait=True)
@@ -130,13 +141,14 @@ class EmbeddedEngine:
 
     def _monitor(self, snapshot: Snapshot, config: StackConfig, display: Display, *, preview: bool) -> Monitor:
         wire = {
-            key: properties.secret(value) if key in config.secret_keys else value for key, value in config.values.items()
+            key: properties.secret(value) if key in config.secret_keys else value
+            for key, value in config.values.items()
         }
         providers = {DYNAMIC_PACKAGE: DynamicProvider(config.values)}
         return Monitor(self._stack, snapshot, providers, wire, display, preview=preview)
 
     def _clear_pending(self, snapshot: Snapshot) -> None:
-        """Forget operations that a killed process was in the middle of: each of ours is idempotent, so it's simply done again."""
+        """Forget what a killed process was in the middle of: our operations are idempotent, and are done again."""
         for kind, resource in snapshot.pending:
             print(f"    {resource.urn}: an earlier update ended while {kind} it; it is done again where it's needed")
         if snapshot.pending:

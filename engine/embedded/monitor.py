@@ -1,7 +1,7 @@
 """The embedded engine's resource monitor: what a program's resource registrations come to.
 
-A subclass of the SDK's MockMonitor, of which it keeps the calling convention (plain method calls instead of gRPC) and nothing
-else. One deployment is one object; the SDK calls it from several threads.
+A subclass of the SDK's MockMonitor, of which it keeps the calling convention (plain method calls instead of gRPC) and
+nothing else. One deployment is one object; the SDK calls it from several threads.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class Refused(EngineError):
 
     def __init__(self, what: str, where: str) -> None:
         super().__init__(
-            f"{where}: the embedded engine doesn't do {what}. Install the Pulumi CLI (see `gpubench doctor`) and run this again."
+            f"{where}: the embedded engine doesn't do {what}. Install the Pulumi CLI (see `gpubench doctor`) "
+            "and run this again."
         )
 
 
@@ -183,6 +184,10 @@ class Monitor(MockMonitor):
                 raise Refused(f"the option {option}", urn)
         if request.HasField("replacement_trigger"):
             raise Refused("the option replacement_trigger", urn)
+        package = request.type.partition(":")[0]
+        provider = self._providers.get(package) if request.custom else None
+        # The provider's own resource first: a state names nothing before it has been introduced.
+        reference = self._default_provider(package) if provider is not None else ""
         with self._lock:
             if urn in self._registered:
                 raise EngineError(f"{urn}: two resources of one name; give one of them another name")
@@ -194,6 +199,7 @@ class Monitor(MockMonitor):
             custom=request.custom,
             inputs=properties.from_struct(request.object),
             parent=request.parent,
+            provider=reference,
             dependencies=sorted(request.dependencies),
             propertyDependencies={key: sorted(deps.urns) for key, deps in request.propertyDependencies.items()},
             additionalSecretOutputs=sorted(request.additionalSecretOutputs),
@@ -203,10 +209,8 @@ class Monitor(MockMonitor):
         )
         if not request.custom:
             return self._register_component(desired)
-        provider = self._providers.get(request.type.partition(":")[0])
         if provider is None:
             return self._register_unknown(request, desired)
-        desired.provider = self._default_provider(request.type.partition(":")[0])
         return self._register_custom(request, desired, provider)
 
     def _register_component(self, desired: Resource) -> resource_pb2.RegisterResourceResponse:
@@ -364,7 +368,10 @@ class Monitor(MockMonitor):
                     held = provider
                     with self._snapshot.operation("deleting", resource):
                         self._retrying(
-                            "delete", resource, resource, lambda: held.delete(resource.urn, resource.id, resource.outputs)
+                            "delete",
+                            resource,
+                            resource,
+                            lambda: held.delete(resource.urn, resource.id, resource.outputs),
                         )
                 self._run_hooks("after_delete", resource, old=resource)
             self._snapshot.remove(resource)
@@ -372,7 +379,8 @@ class Monitor(MockMonitor):
                 self._display.done("delete", resource.type, resource.name, time.monotonic() - started)
 
     def _delete_unregistered(self) -> None:
-        # Replaced ones first, then in the reverse order of registration, so that what depends goes before what it depends on.
+        # Replaced ones first, then in the reverse order of registration, so that what depends goes before what it
+        # depends on.
         gone = [one for one in reversed(self._snapshot.resources) if one.delete or one.urn not in self._registered]
         self.delete_all(gone)
         if not self._preview:
@@ -397,10 +405,14 @@ class Monitor(MockMonitor):
                 return method()
             except EngineError as error:
                 errors.insert(0, str(error))
-                if len(errors) > MAX_ERROR_HOOK_RETRIES or not self._error_hooks_ask_retry(operation, desired, old, errors):
+                if len(errors) > MAX_ERROR_HOOK_RETRIES or not self._error_hooks_ask_retry(
+                    operation, desired, old, errors
+                ):
                     raise EngineError(f"{desired.urn}: {operation} failed: {error}") from error
 
-    def _error_hooks_ask_retry(self, operation: str, desired: Resource, old: Resource | None, errors: list[str]) -> bool:
+    def _error_hooks_ask_retry(
+        self, operation: str, desired: Resource, old: Resource | None, errors: list[str]
+    ) -> bool:
         binding = self._bindings.get(desired.urn)
         retry = False
         for name in binding.on_error if binding else ():
@@ -502,7 +514,6 @@ def _type_of(urn: str) -> str:
 
 def _protected(resource: Resource) -> str:
     return (
-        f"{resource.urn}: can't be deleted, because it is protected. Take `protect` off in the program and run an update, then "
-        "do this again; nothing was deleted"
+        f"{resource.urn}: can't be deleted, because it is protected. Take `protect` off in the program and run an "
+        "update, then do this again; nothing was deleted"
     )
-

@@ -1,7 +1,8 @@
 """Property values in the engine's wire form, as plain JSON.
 
 A secret is a map with the SDK's signature key; an unknown is the SDK's marker string. Both constants are part of the
-protocol between engine and SDK (`pulumi.runtime.rpc`), and a state file holds a secret as `ciphertext` instead of `value`.
+protocol between engine and SDK (`pulumi.runtime.rpc`), and a state file holds a secret as `ciphertext` instead of
+`value`.
 """
 
 from __future__ import annotations
@@ -110,7 +111,9 @@ def _annotate(output: Json, given: Json) -> Json:
     return output
 
 
-def _map(value: Json, on_secret: Callable[[Properties], Json], leaf: Callable[[Json], Json] = lambda leaf: leaf) -> Json:
+def _map(
+    value: Json, on_secret: Callable[[Properties], Json], leaf: Callable[[Json], Json] = lambda leaf: leaf
+) -> Json:
     if is_secret(value):
         return on_secret(value)
     if isinstance(value, dict):

@@ -1,7 +1,7 @@
 """The providers that the embedded engine can drive: dynamic resources, performed for real in this process.
 
-The protocol is the SDK's dynamic provider server's (pulumi/dynamic/__main__.py): the provider arrives pickled in the property
-`__provider`, is configured once with the whole stack config, and sees no secrets wrapped.
+The protocol is the SDK's dynamic provider server's (pulumi/dynamic/__main__.py): the provider arrives pickled in the
+property `__provider`, is configured once with the whole stack config, and sees no secrets wrapped.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ class Diff:
 
 
 class Provider(Protocol):
-    """What the engine asks of a provider. All values are in wire form; secrets are opened by the provider that can't take them."""
+    """What the engine asks of a provider.
+
+    All values are in wire form; secrets are opened by the provider that can't take them.
+    """
 
     def check(self, urn: str, olds: Properties, news: Properties) -> tuple[Properties, list[tuple[str, str]]]: ...
 
@@ -141,4 +144,6 @@ def _call(urn: str, method: Callable[[], T]) -> T:
     except Exception as error:
         # A failure that a provider words for people has no use for a traceback; one that it didn't foresee has.
         foreseen = getattr(error, "for_people", False)
-        raise ProviderError(str(error) if foreseen else f"{urn}: {''.join(traceback.format_exception(error))}") from error
+        raise ProviderError(
+            str(error) if foreseen else f"{urn}: {''.join(traceback.format_exception(error))}"
+        ) from error

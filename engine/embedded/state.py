@@ -1,8 +1,8 @@
 """The embedded engine's state: a stack's resources, in the format of `pulumi stack export` (version 3).
 
-The same format on purpose: `pulumi stack import --file` takes it over, and `pulumi stack export` gives it back. It is written
-whole after each operation (temporary file, fsync, rename), so a killed process leaves the last good one, with the
-operation it was in the middle of under `pending_operations`.
+The same format on purpose: `pulumi stack import --file` takes it over, and `pulumi stack export` gives it back. It is
+written whole after each operation (temporary file, fsync, rename), so a killed process leaves the last good one, with
+the operation it was in the middle of under `pending_operations`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from engine.base import EngineError, InputError
 from engine.embedded import properties
@@ -173,10 +172,13 @@ class Snapshot:
         except FileNotFoundError:
             return
         except (OSError, ValueError) as error:
-            raise InputError(f"{self.path}: the state can't be read ({error}). Restore it, or delete it to start anew") from None
+            raise InputError(
+                f"{self.path}: the state can't be read ({error}). Restore it, or delete it to start anew"
+            ) from None
         if document.get("version") != FORMAT_VERSION:
             raise InputError(
-                f"{self.path}: version {document.get('version')!r} of the state, and this engine reads version {FORMAT_VERSION}"
+                f"{self.path}: version {document.get('version')!r} of the state, and this engine reads "
+                f"version {FORMAT_VERSION}"
             )
         deployment = document["deployment"]
         provider = deployment.get("secrets_providers")

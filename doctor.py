@@ -1,0 +1,113 @@
+"""`gpubench doctor`: what is installed here, which engine runs a stack and why, and how to get what is missing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from engine import choice, pulumi_cli
+from engine.base import InputError
+
+_LIBRARIES = ("pulumi", "pydantic", "torch", "torchvision", "mlcommons-loadgen")
+
+
+def run(project: Path, stack: str, asked: str) -> int:
+    """Print the findings, a line each; 1 if something keeps `gpubench up` on this stack from working."""
+    broken = False
+    for good, subject, finding in _findings(project, stack, asked):
+        broken = broken or good is False
+        mark = {True: "ok", False: "!!", None: "--"}[good]
+        print(f"{mark}  {subject:<16} {finding}")
+    return 1 if broken else 0
+
+
+def _findings(project: Path, stack: str, asked: str) -> Iterator[tuple[bool | None, str, str]]:
+    """(True good, False broken, None good to know; the subject; what was found and what to do)."""
+    yield True, "python", f"{platform.python_version()} ({sys.executable}) on {platform.system()} {platform.machine()}"
+    yield from _libraries()
+    yield _pulumi()
+    yield _engine(stack, asked)
+    yield _settings(project, stack)
+    yield _passphrase()
+    yield _containers()
+    yield _gpu()
+    free = shutil.disk_usage(project).free / 1e9
+    yield free > 1, "disk", f"{free:.0f} GB free for results" + ("" if free > 1 else "; free some space")
+
+
+def _libraries() -> Iterator[tuple[bool | None, str, str]]:
+    for name in _LIBRARIES:
+        try:
+            yield True, name, importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            yield False, name, "not installed; run: make setup"
+
+
+def _pulumi() -> tuple[bool | None, str, str]:
+    program = pulumi_cli.find()
+    if program is None:
+        return None, "pulumi CLI", f"not installed; stack local and drills work without it. To get it: {choice.INSTALL}"
+    backend = pulumi_cli.backend_url()
+    logged_in = f"logged in to {backend}" if backend else "not logged in; run: pulumi login (or pulumi login --local)"
+    return True, "pulumi CLI", f"{pulumi_cli.version(program)} ({program}), {logged_in}"
+
+
+def _engine(stack: str, asked: str) -> tuple[bool | None, str, str]:
+    try:
+        chosen = choice.choose(stack, asked)
+    except InputError as error:
+        return False, "engine", str(error)
+    return True, "engine", f"stack {stack} is run by the {chosen.engine} engine, because {chosen.reason}"
+
+
+def _settings(project: Path, stack: str) -> tuple[bool | None, str, str]:
+    import components
+    from engine.stack_config import load_stack_config, unreadable_message
+    from placement.choice import current_rung
+    from settings import Settings, SettingsError
+
+    try:
+        config = load_stack_config(project, stack)
+        settings = Settings.from_config(config.values, config.secret_keys, source=f"Pulumi.{stack}.yaml")
+        rung = current_rung(settings)
+        components.require(str(rung.surface), rung.id)
+    except (SettingsError, InputError, components.SurfaceNotBuilt) as error:
+        return False, "stack", str(error)
+    if config.unreadable:
+        return False, "stack", unreadable_message(config)
+    return (
+        True,
+        "stack",
+        f"{stack}: {len(settings.ladder)} rungs, runs go to {rung.id}, results to {settings.results.url}",
+    )
+
+
+def _passphrase() -> tuple[bool | None, str, str]:
+    names = [name for name in ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE") if name in os.environ]
+    return None, "passphrase", f"{names[0]} is set" if names else "not set; only stacks with secrets need one"
+
+
+def _containers() -> tuple[bool | None, str, str]:
+    from components.local import containers
+
+    tool = containers.available()
+    if tool is None:
+        return None, "containers", "no docker, podman or buildah that works; only benchmark.image needs one"
+    return True, "containers", f"{tool.program} ({shutil.which(tool.program)})"
+
+
+def _gpu() -> tuple[bool | None, str, str]:
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    try:
+        said = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+    except FileNotFoundError:
+        return None, "GPU", "no NVIDIA driver here; runs on this machine take its CPU"
+    except (OSError, subprocess.SubprocessError) as error:
+        return None, "GPU", f"nvidia-smi fails, so the driver may be dead: {error}"
+    return True, "GPU", "; ".join(said.splitlines())

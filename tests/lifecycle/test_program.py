@@ -1,0 +1,289 @@
+"""The program's life on both engines: a stack's desired state is its results."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import results_folder
+from tests.lifecycle.harness import PASSPHRASE, ROOT, STACK, Project, is_alive, wait_for
+
+CANARY = "canary-5b1f0c"
+
+
+def test_create_then_nothing_due_then_destroy_keeps_results(project: Project) -> None:
+    preview = project.run("preview").stdout
+    assert "benchmark-run-1" in preview
+    assert "LocalMachine" in preview
+    assert project.executions() == []
+
+    project.control(seconds=1)
+    assert "step 1" in project.up()
+    outputs = project.outputs()
+    assert len(project.executions()) == 1
+    assert [str(path.relative_to(project.root)) for path in project.complete()] == outputs["results"]
+    assert outputs["rung"] == "local/any"
+    assert outputs["obtained_tier"] == "cpu"
+    assert outputs["cost_usd"] == 0
+    assert outputs["verdict"] == "none"
+    assert any(one["type"] == "gpubench:index:LocalMachine" for one in project.resources())
+
+    # Capacity is declared only while a run is due: the second update takes it away and runs nothing.
+    second = project.up()
+    assert "Nothing was due" in second
+    assert len(project.executions()) == 1
+    assert not any(one["type"] == "gpubench:index:LocalMachine" for one in project.resources())
+    assert project.outputs()["results"] == outputs["results"]
+
+    shown = json.loads(project.run("results", "--json").stdout)
+    assert shown[0]["manifest"]["status"] == "complete"
+    report = project.root / "results" / "reports" / STACK / "report.html"
+    assert "<html" in report.read_text()
+
+    project.run("destroy")
+    assert not any(one["type"].startswith("gpubench:") for one in project.resources())
+    assert len(project.complete()) == 1
+
+    # A stack that is brought up again finds the results of before.
+    assert "Nothing was due" in project.up()
+    assert len(project.executions()) == 1
+    project.run("destroy", "--results")
+    assert project.attempts() == []
+
+
+def test_a_changed_scenario_or_code_makes_a_new_run_due_and_a_timeout_does_not(project: Project) -> None:
+    project.up()
+    benchmark = {"workload": ["kernels"], "profile": "smoke", "timeout_minutes": 2}
+    project.configure(benchmark=benchmark)
+    assert "Nothing was due" in project.up()
+
+    project.configure(benchmark={**benchmark, "precisions": ["fp32"]})
+    assert "1 replaced" in project.up()
+    workload = project.root / "workload" / "__main__.py"
+    workload.write_text(workload.read_text() + "# a change of the code\n")
+    project.up()
+    assert len(set(project.executions())) == 3
+
+    # Going back to what was measured before needs no new run.
+    project.configure(benchmark=benchmark)
+    workload.write_text(workload.read_text().removesuffix("# a change of the code\n"))
+    assert "Nothing was due" in project.up()
+    assert len(project.executions()) == 3
+
+
+def test_repeats_are_runs_of_their_own(project: Project) -> None:
+    project.configure(benchmark={"workload": ["kernels"], "profile": "smoke", "repeats": 3})
+    project.up()
+    assert sorted(run.rpartition("-")[2] for run in project.executions()) == ["1", "2", "3"]
+    assert len(project.outputs()["results"]) == 3
+    project.configure(benchmark={"workload": ["kernels"], "profile": "smoke", "repeats": 2})
+    project.up()
+    assert len(project.outputs()["results"]) == 2
+    assert len(project.complete()) == 3
+
+
+def test_results_that_vanish_make_the_run_due_again(project: Project) -> None:
+    project.up()
+    manifest = project.complete()[0] / "manifest.json"
+    manifest.unlink()
+    project.up()
+    assert len(project.executions()) == 2
+    assert len(project.complete()) == 1
+    (project.complete()[0] / "measurements.jsonl").write_text("{}\n")  # damaged is as good as gone
+    project.up()
+    assert len(project.executions()) == 3
+
+
+def test_results_of_another_rung_count_unless_one_is_pinned(project: Project) -> None:
+    ladder = [{"surface": "local"}, {"surface": "local", "tier": "cpu"}]
+    project.configure(ladder=ladder)
+    project.up()
+    project.configure(ladder=ladder, rung="local/cpu")
+    project.up()
+    assert len(project.executions()) == 2
+    assert project.outputs()["rung"] == "local/cpu"
+    project.configure(ladder=ladder)
+    assert "Nothing was due" in project.up()
+
+
+def test_a_failed_run_says_cause_and_mend_keeps_what_it_measured_and_can_be_resumed(project: Project) -> None:
+    project.control(fail=True)
+    failed = project.run("up", check=False)
+    assert failed.returncode == 1
+    assert "Cause: workload (out-of-memory): the stand-in was told to fail" in failed.stdout
+    assert "Mend: take a smaller batch" in failed.stdout
+    assert "local/any is the last rung" in failed.stdout  # the error hook
+    assert len(results_folder.read_records(project.attempts()[0])) == 2
+    assert project.pending() == []
+
+    project.control()
+    project.up()
+    assert [results_folder.verify(path) for path in project.attempts()] == [[], []]
+    assert len(project.complete()) == 1
+
+
+def test_a_timeout_ends_the_run(project: Project) -> None:
+    project.configure(benchmark={"workload": ["kernels"], "profile": "smoke", "timeout_minutes": 0.03})
+    project.control(seconds=60, steps=300)
+    failed = project.run("up", check=False)
+    assert failed.returncode == 1
+    assert "time-out" in failed.stdout
+    assert "timeout_minutes" in failed.stdout
+    assert not any(is_alive(pid) for pid in project.execution_pids())
+
+
+def test_ctrl_c_stops_in_order_and_the_next_up_goes_on(project: Project) -> None:
+    project.control(seconds=120, steps=1000)
+    update = project.start("up")
+    wait_for(project.executions, "the run's start")
+    update.send_signal(signal.SIGINT)
+    output, _ = update.communicate(timeout=40)
+    assert update.returncode != 0
+    assert "stopping" in output
+    manifest = results_folder.read_manifest(project.attempts()[0])
+    assert manifest is not None
+    assert manifest["status"] == "interrupted"
+    assert project.pending() == []
+
+    project.control()
+    project.up()
+    assert len(project.complete()) == 1
+    assert len(project.executions()) == 2
+
+
+def _kill_engine(update: subprocess.Popen[str], project: Project) -> None:
+    """kill -9 for the engine; on the CLI's side that is `pulumi` itself, below `gpubench up`."""
+    if project.engine == "pulumi":
+        children = subprocess.run(
+            ["pgrep", "-P", str(update.pid), "-x", "pulumi"], capture_output=True, text=True, check=True
+        )
+        os.kill(int(children.stdout.split()[0]), signal.SIGKILL)
+    update.kill()
+    update.wait()
+
+
+@pytest.mark.parametrize("moment", ["at the start", "in the middle"])
+def test_kill_9_leaves_a_state_from_which_the_next_up_gets_to_one_complete_run(project: Project, moment: str) -> None:
+    project.control(seconds=120, steps=1000)
+    update = project.start("up")
+    if moment == "in the middle":
+        wait_for(
+            lambda: project.attempts() and results_folder.read_records(project.attempts()[0]), "the first measurement"
+        )
+    else:
+        wait_for(project.attempts, "the attempt's folder")
+    _kill_engine(update, project)
+    project.control()
+    output = project.up()
+    assert len(project.complete()) == 1
+    assert project.pending() == []
+    assert "is done again" in output
+    for path in project.attempts():
+        manifest = results_folder.read_manifest(path)
+        assert manifest is not None
+        assert results_folder.verify(path) == []
+    assert not any(is_alive(pid) for pid in project.execution_pids())
+
+
+def test_a_secret_reaches_the_run_and_nothing_else(project: Project) -> None:
+    """A canary in the config as a secret: in neither state, log, results, output nor on a command line."""
+    from engine.passphrase import Passphrase
+
+    crypter = Passphrase.new(PASSPHRASE)
+    benchmark = {
+        "workload": ["kernels"],
+        "profile": "smoke",
+        "env": {"API_TOKEN": {"secret": "api_token"}, "PLAIN": "seen"},
+    }
+    project.configure(benchmark=benchmark, api_token={"secure": crypter.encrypt(CANARY)})
+    path = project.root / f"Pulumi.{STACK}.yaml"
+    path.write_text(f"encryptionsalt: {crypter.salt}\n{path.read_text()}")
+    project.control(print_env=["API_TOKEN", "PLAIN"])
+    output = project.up()
+    log = next((project.root / "results" / "runs").rglob("*.log")).read_text()
+    assert "[secret]" in log  # the run had it: it printed it
+    assert "seen" in log
+    files = [path for path in (project.root / "results").rglob("*") if path.is_file()]
+    everything = [output, project.state_text(), *(path.read_text(errors="replace") for path in files)]
+    assert not [text for text in everything if CANARY in text]
+    assert "ciphertext" in project.state_text()
+
+    # Without the passphrase the secret is named, and never passed on encrypted.
+    refused = project.run("up", check=False, PULUMI_CONFIG_PASSPHRASE="")
+    assert refused.returncode != 0
+    assert "PULUMI_CONFIG_PASSPHRASE" in refused.stdout
+
+
+def test_a_state_made_by_the_oldest_supported_commit_can_be_updated_and_destroyed(project: Project) -> None:
+    """Module and class names of providers are a format: moving one would strand every stack made before."""
+    old = ROOT / "tests" / "lifecycle" / "states" / "2026-11-21.json"
+    if project.engine == "embedded":
+        state = project.root / ".gpubench" / "state" / f"{STACK}.json"
+        state.parent.mkdir(parents=True)
+        state.write_text(old.read_text())
+    else:
+        project.pulumi("stack", "init", STACK)
+        project.pulumi("stack", "import", "--stack", STACK, "--file", str(old))
+    assert len(project.resources()) == 5
+    project.up()
+    assert len(project.complete()) == 1
+    project.run("destroy")
+    assert not any(one["type"].startswith(("gpubench:", "pulumi-python:")) for one in project.resources())
+
+
+def test_one_stack_has_one_master(project: Project) -> None:
+    project.up()
+    other = Project(project.root, "embedded" if project.engine == "pulumi" else "pulumi", project.environment)
+    refused = other.run("up", check=False)
+    assert refused.returncode == 2
+    if project.engine == "embedded":
+        # Told apart from a CLI that isn't there.
+        assert "deployed by the embedded engine" in refused.stdout or "isn't on the PATH" in refused.stdout
+    else:
+        assert "deployed by the Pulumi CLI" in refused.stdout
+        assert "pulumi stack export" in refused.stdout
+
+
+def test_a_surface_that_is_not_built_yet_is_refused_in_words(project: Project) -> None:
+    project.configure(ladder=[{"surface": "gce", "project": "my-project", "region": "us-central1", "tier": "l4"}])
+    for command in ("up", "preview", "destroy", "results"):
+        refused = project.run(command, check=False)
+        assert refused.returncode == 2, refused.stdout
+        assert "surface gce isn't built yet; this version runs local" in refused.stdout
+
+
+def test_bad_config_is_refused_before_anything_happens(project: Project) -> None:
+    project.up()
+    before = project.state_text()
+    project.configure(budgett={"usd": -5})
+    refused = project.run("up", check=False)
+    assert refused.returncode == 2
+    assert "gpubench:budgett" in refused.stdout
+    assert project.state_text() == before
+
+
+def test_results_survive_in_a_store_elsewhere(project: Project, tmp_path: Path) -> None:
+    store = tmp_path / "elsewhere"
+    project.configure(results=str(store))
+    project.up()
+    assert len(list(store.glob("runs/*/*/manifest.json"))) == 1
+    assert not (project.root / "results").exists()
+    assert "Nothing was due" in project.up()
+
+
+def test_a_store_that_cannot_be_read_stops_an_update_and_not_a_preview(project: Project, tmp_path: Path) -> None:
+    blocked = tmp_path / "blocked"
+    blocked.mkdir()
+    (blocked / "runs").write_text("a file where a folder should be")
+    project.configure(results=str(blocked))
+    preview = project.run("preview")
+    assert "assumes that run" in preview.stdout
+    refused = project.run("up", check=False)
+    assert refused.returncode == 1
+    assert "results store can't be read" in refused.stdout
+    assert project.executions() == []
