@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _up(options: argparse.Namespace) -> int:
-    settings = _checked(options.stack)
+    settings = _runnable_settings(options.stack)
     result = _with_engine(options, settings, lambda engine: engine.up())
     runs = _runs_of(settings, options.stack, result.outputs)
     if result.outputs.get("due") == 0:
@@ -125,7 +125,7 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _preview(options: argparse.Namespace) -> int:
-    settings = _checked(options.stack)
+    settings = _runnable_settings(options.stack)
     _with_engine(options, settings, lambda engine: engine.preview())
     return 0
 
@@ -135,7 +135,7 @@ def _destroy(options: argparse.Namespace) -> int:
 
     from benchmark_job import store
 
-    settings = _checked(options.stack)
+    settings = _settings(options.stack)
     _with_engine(options, settings, lambda engine: engine.destroy())
     root = store.folder(settings.results.url)
     kept = store.runs_of_stack(root, options.stack)
@@ -153,7 +153,7 @@ def _destroy(options: argparse.Namespace) -> int:
 
 
 def _results(options: argparse.Namespace) -> int:
-    settings = _checked(options.stack)
+    settings = _settings(options.stack)
     engine, _ = _engine(options.stack, "auto")
     runs = _runs_of(settings, options.stack, engine.outputs())
     if options.json:
@@ -168,7 +168,7 @@ def _results(options: argparse.Namespace) -> int:
 def _stop(options: argparse.Namespace) -> int:
     from benchmark_job import store
 
-    settings = _checked(options.stack)
+    settings = _settings(options.stack)
     stopped = store.request_stop(store.folder(settings.results.url))
     print(f"Stopping {', '.join(stopped)}" if stopped else "No run is under way here.")
     return 0
@@ -189,18 +189,21 @@ def _tiers(options: argparse.Namespace) -> int:
 # -- what they share ------------------------------------------------------------------------------------------------
 
 
-def _checked(stack: str) -> Settings:
-    """The stack's settings, all of their mistakes told at once.
-
-    The rung that they choose can be run on by this version.
-    """
-    import components
+def _settings(stack: str) -> Settings:
+    """The stack's settings; all of their mistakes are told at once."""
     from engine.stack_config import load_stack_config
-    from placement.choice import current_rung
     from settings import Settings
 
     config = load_stack_config(PROJECT_ROOT, stack)
-    settings = Settings.from_config(config.values, config.secret_keys, source=f"Pulumi.{stack}.yaml")
+    return Settings.from_config(config.values, config.secret_keys, source=f"Pulumi.{stack}.yaml")
+
+
+def _runnable_settings(stack: str) -> Settings:
+    """As `_settings`, and this version can run on the rung that they choose."""
+    import components
+    from placement.choice import current_rung
+
+    settings = _settings(stack)
     rung = current_rung(settings)
     components.require(str(rung.surface), rung.id)
     return settings

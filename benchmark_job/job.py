@@ -16,6 +16,8 @@ from components.interface import SurfaceError
 from placement.ladder import Rung
 from settings import Settings
 
+_BESIDE_THE_RUN_S = 120  # what an update may take beside the run itself: waiting for a lock, ending, sealing
+
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkJobArgs:
@@ -51,22 +53,17 @@ class BenchmarkJob(pulumi.ComponentResource):
             surface = components.load(str(args.rung.surface), args.rung.id)
             capacity.append(surface.declare(f"{name}-capacity", args.rung, child))
         explain = pulumi.ErrorHook(f"{name}-explain", _explain(args.settings, args.rung))
-        runs = [
-            Run(
-                f"{name}-run-{number}",
-                order,
-                due=due[order.run],
-                opts=pulumi.ResourceOptions(
-                    parent=self,
-                    depends_on=capacity,
-                    hooks=pulumi.ResourceHookBinding(on_error=[explain]),
-                    custom_timeouts=pulumi.CustomTimeouts(
-                        create=f"{int(order.timeout_s) + 120}s", update=f"{int(order.timeout_s) + 120}s"
-                    ),
-                ),
+        runs: list[Run] = []
+        for number, order in enumerate(orders, start=1):
+            seconds = int(order.timeout_s) + _BESIDE_THE_RUN_S
+            run_opts = pulumi.ResourceOptions(
+                parent=self,
+                # One after the other: runs side by side on one machine would measure each other.
+                depends_on=[*capacity, *runs[-1:]],
+                hooks=pulumi.ResourceHookBinding(on_error=[explain]),
+                custom_timeouts=pulumi.CustomTimeouts(create=f"{seconds}s", update=f"{seconds}s"),
             )
-            for number, order in enumerate(orders, start=1)
-        ]
+            runs.append(Run(f"{name}-run-{number}", order, due=due[order.run], opts=run_opts))
         self.runs = pulumi.Output.all(*[run.run for run in runs])
         self.results = pulumi.Output.all(*[run.results for run in runs])
         self.outputs: Mapping[str, pulumi.Input[Any]] = {

@@ -12,6 +12,7 @@ import os
 import secrets
 import select
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -37,9 +38,11 @@ from benchmark_job import store
 from benchmark_job.order import RunOrder
 from benchmark_job.results import Attempt as StoredAttempt
 from components.interface import Attempt, Control, SurfaceError
+from components.redaction import Redactor
 
 _REQUIRED = ("run", "store", "rung", "rungs", "surface", "tier", "argv", "timeout_s")
 _LOCK_POLL_S = 0.5
+_ENGINE_POLL_S = 0.5
 
 
 class RunFailed(Exception):
@@ -63,6 +66,8 @@ class RunProvider(ResourceProvider):
         self._config = req.config
         # The SDK answers a failure with the formatted traceback; without frames that's the message, on its own.
         sys.tracebacklimit = 0
+        if os.environ.get("GPUBENCH_ENGINE") != "embedded":
+            threading.Thread(target=_end_with_engine, daemon=True).start()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -101,44 +106,55 @@ class RunProvider(ResourceProvider):
         asked_at = time.time()
         root = store.folder(order.store)
         say = _Speaker(order.run).say
-        if (found := store.complete_attempt(root, order.run, order.rungs)) is not None:
-            return store.outputs(found)
-        with _locked(store.run_folder(root, order.run), say) as lock:
-            # Whoever held the lock may have finished the run meanwhile.
-            if (found := store.complete_attempt(root, order.run, order.rungs)) is None:
-                found = self._attempt(order, root, lock, asked_at, say)
-            return store.outputs(found)
+        try:
+            if (found := store.complete_attempt(root, order.run, order.rungs)) is not None:
+                return store.outputs(found)
+            with _locked(store.run_folder(root, order.run), say) as lock:
+                # Whoever held the lock may have finished the run meanwhile.
+                if (found := store.complete_attempt(root, order.run, order.rungs)) is None:
+                    found = self._attempt(order, root, lock, asked_at, say)
+                return store.outputs(found)
+        except OSError as error:
+            raise RunFailed(
+                f"run {order.run}: the results store {root} can't be written: {error}. Check its permissions and free "
+                "space, or name another one: gpubench:results"
+            ) from None
 
     def _attempt(
         self, order: RunOrder, root: Path, lock: int, asked_at: float, say: Callable[[str], None]
     ) -> StoredAttempt:
+        surface = components.load(order.surface, order.rung)
+        secret_values = {variable: self._secret(key) for variable, key in order.secret_env.items()}
         run_folder = store.run_folder(root, order.run)
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
         folder = run_folder / name
-        folder.mkdir(parents=True)
+        folder.mkdir()
         attempt = Attempt(
             folder=folder,
             log=run_folder / f"{name}.log",
             stop=store.stop_file(root, order.run),
             lock=lock,
-            secrets={variable: self._secret(key) for variable, key in order.secret_env.items()},
+            secrets=secret_values,
         )
-        say(f"attempt {name} on {order.rung}; log: {attempt.log}")
-        if _asked_to_stop(attempt.stop, asked_at):
-            raise RunFailed(f"run {order.run} was stopped before it began. Run `gpubench up` again to go on")
         try:
-            components.load(order.surface, order.rung).execute(order, attempt, Control(say, _engine_is_gone))
+            if _asked_to_stop(attempt.stop, asked_at):
+                raise RunFailed(f"run {order.run} was stopped before it began. Run `gpubench up` again to go on")
+            say(f"attempt {name} on {order.rung}; log: {attempt.log}")
+            surface.execute(order, attempt, Control(say, _engine_is_gone))
         except SurfaceError as error:
-            raise RunFailed(f"run {order.run} on {order.rung} couldn't start: {error}") from error
+            raise RunFailed(f"run {order.run} on {order.rung}: {error}") from None
+        finally:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # empty: nothing was begun, and nothing is kept
         stored = store.attempt(root, order.run, name)
         if not stored.complete:
-            raise RunFailed(_failure_text(order, stored, attempt.log))
+            # The run may have written its own manifest, with a secret in the message.
+            raise RunFailed(Redactor(secret_values.values()).text(_failure_text(order, stored, attempt.log)))
         say(f"complete: {folder}")
         return stored
 
     def _secret(self, key: str) -> str:
-        namespace, _, name = key.partition(":")
-        value = self._config.get(key) if namespace else self._config.get(name)
+        value = self._config.get(key)
         if value is None:
             raise RunFailed(f"{key}: the config has no such secret. Set it: pulumi config set --secret {key}")
         return str(value)
@@ -186,7 +202,7 @@ def _locked(folder: Path, say: Callable[[str], None]) -> Iterator[int]:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
-            except OSError:
+            except BlockingIOError:
                 if not waiting:
                     say("another attempt at this run is still under way; waiting for its end")
                     waiting = True
@@ -221,10 +237,20 @@ def _engine_is_gone() -> bool:
         return False
 
 
+def _end_with_engine() -> None:
+    """End this provider when its engine has died: nobody else would. A run's supervisor notices, and seals."""
+    while not _engine_is_gone():
+        time.sleep(_ENGINE_POLL_S)
+    os._exit(1)
+
+
 def _failure_text(order: RunOrder, stored: StoredAttempt, log: Path) -> str:
     manifest = stored.manifest
     if manifest is None or manifest.cause is None:
-        return f"run {order.run} on {order.rung} left no usable results: {'; '.join(stored.problems)}. Log: {log}"
+        why = (
+            "; ".join(stored.problems) or f"its manifest says {manifest.status if manifest else 'nothing'} and no cause"
+        )
+        return f"run {order.run} on {order.rung} left no usable results: {why}\n  Kept: {stored.folder}\n  Log: {log}"
     cause = manifest.cause
     return (
         f"run {order.run} on {order.rung} {manifest.status}. "

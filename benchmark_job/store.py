@@ -40,6 +40,8 @@ OUTPUTS = (
 class StoreError(Exception):
     """The store can't be used. The text says why, and how to mend it."""
 
+    for_people = True  # an engine may print the text alone: the traceback says nothing more
+
 
 def folder(url: str) -> Path:
     """The store's folder, relative ones below the project. Raises StoreError for a bucket."""
@@ -66,12 +68,17 @@ def complete_attempt(store: Path, run: str, rungs: Collection[str]) -> Attempt |
     try:
         return results.complete_attempt(store, run, rungs)
     except OSError as error:
-        raise StoreError(f"the results store can't be read: {error}") from error
+        raise StoreError(
+            f"the results store can't be read: {error}. Check its permissions, or name another one: gpubench:results"
+        ) from None
 
 
 def attempt(store: Path, run: str, name: str) -> Attempt:
-    """One attempt by its name."""
-    return next(one for one in results.attempts(store, run) if one.attempt_id == name)
+    """One attempt by its name. Raises StoreError."""
+    try:
+        return next(one for one in results.attempts(store, run) if one.attempt_id == name)
+    except (OSError, StopIteration) as error:
+        raise StoreError(f"attempt {name} of run {run} can't be read back from the results store: {error}") from None
 
 
 def outputs(found: Attempt) -> dict[str, Any]:
@@ -110,8 +117,9 @@ def active_runs(store: Path) -> Iterator[str]:
     for path in sorted(store.glob(f"runs/*/{LOCK}")):
         with path.open() as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+                # Shared: two who look must not take each other for a run.
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
                 yield path.parent.name
 
 

@@ -288,20 +288,21 @@ class Monitor(MockMonitor):
     def _diff(
         self, request: resource_pb2.RegisterResourceRequest, old: Resource, desired: Resource, provider: Provider
     ) -> Diff:
+        for path in request.replaceOnChanges:
+            if "." in path or "[" in path:
+                raise Refused(f"replace_on_changes of a path ({path})", desired.urn)
         diff = provider.diff(desired.urn, old.id, old.outputs, desired.inputs)
+        if diff.changed is not None:
+            # A provider that decides, and names no changed properties (dynamic ones can't), leaves replace_on_changes
+            # nothing to act on: so does the CLI (pkg/resource/deploy/step_generator.go, applyReplaceOnChanges).
+            return diff
         differing = {
             key
             for key in old.inputs.keys() | desired.inputs.keys()
             if properties.without_secrets(old.inputs.get(key)) != properties.without_secrets(desired.inputs.get(key))
         }
-        changed = bool(differing) if diff.changed is None else diff.changed
-        forced = differing & set(request.replaceOnChanges) if changed else set()
-        for path in request.replaceOnChanges:
-            if "." in path or "[" in path:
-                raise Refused(f"replace_on_changes of a path ({path})", desired.urn)
-        if "*" in request.replaceOnChanges and changed:
-            forced = differing
-        return Diff(changed, tuple(sorted({*diff.replaces, *forced})), diff.delete_before_replace)
+        forced = differing if "*" in request.replaceOnChanges else differing & set(request.replaceOnChanges)
+        return Diff(bool(differing), tuple(sorted({*diff.replaces, *forced})), diff.delete_before_replace)
 
     # -- the steps ------------------------------------------------------------------------------------------------
 

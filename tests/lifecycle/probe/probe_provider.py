@@ -27,6 +27,8 @@ class ProbeProvider(ResourceProvider):
         return CheckResult(news, bad)
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        if news.get("undecided"):
+            return DiffResult()
         keys = ("value", "fixed", "secret", "other")
         changed = [key for key in keys if olds.get(key) != news.get(key)]
         return DiffResult(
