@@ -88,12 +88,17 @@ def outputs(found: Attempt) -> dict[str, Any]:
     loaded = found.load()
     figures = dict(headline(loaded))
     verdict = str(figures.pop("loadgen", "none"))
+    for said_elsewhere in ("status", "obtained_tier", "cost_usd", "duration_s"):
+        figures.pop(said_elsewhere, None)
     known = {
         "attempt": found.attempt_id,
         "obtained_rung": found.rung,
         "obtained_tier": obtained_tier(loaded),
         "verdict": verdict,
-        "headline": figures,
+        # Five digits: more than the measurement is worth, and short enough to read among a stack's outputs.
+        "headline": {
+            key: float(f"{value:.5g}") if isinstance(value, float) else value for key, value in figures.items()
+        },
         "results": _relative(found.folder),
         "cost_usd": loaded.cost_usd,
         "duration_s": loaded.duration_s,

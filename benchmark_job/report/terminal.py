@@ -14,6 +14,7 @@ from benchmark_job.report.content import Report, RunSummary, Table, build, head_
 from benchmark_job.results import RunResults
 
 PLAIN_WIDTH = 100
+REASONS = 2  # of LoadGen's for INVALID
 OTHER_ROWS = 20  # of one table of another container's records
 _COLOURS = {"VALID": "green", "INVALID": "yellow", "mixed": "yellow", "complete": "green", "failed": "red"}
 
@@ -49,18 +50,27 @@ def _print(report: Report, console: object) -> None:
         for table in runs_tables(report.runs):
             _table(table.narrow(console.width), console)
         for summary in report.runs:
-            for line in (*summary.warnings, *_verdicts(summary)):
+            for line in summary.warnings:
                 console.print(Text(f"{summary.label}: {line}"))
     for warning in report.warnings:
         console.print(Text(warning, style="yellow"))
     for table in report.tables:
         console.print()
         _table(table.narrow(console.width), console)
+    # Last, since it is read least: the figures come first, and all reasons are in the report.
+    for summary in report.runs:
+        lead = f"{summary.label}: " if len(report.runs) > 1 else ""
+        for line in _verdicts(summary):
+            console.print(Text(lead + line, style="yellow"))
+        for note in summary.run.workload.notes:
+            console.print(Text(f"{lead}Note: {clean(note)}", style="dim"))
 
 
 def _verdicts(summary: RunSummary) -> list[str]:
+    """LoadGen's most frequent reasons for INVALID."""
     lines = [f"LoadGen INVALID: {line}" for line in summary.verdict_lines]
-    return lines[:6] + ([f"LoadGen INVALID: and {len(lines) - 6} more reasons"] if len(lines) > 6 else [])
+    more = len(lines) - REASONS
+    return lines[:REASONS] + ([f"LoadGen INVALID: {more} more reasons, in report.html"] if more > 0 else [])
 
 
 def _head(summary: RunSummary, console: object) -> None:
@@ -84,10 +94,8 @@ def _head(summary: RunSummary, console: object) -> None:
     ):
         grid.add_row(Text(name, style="dim"), Text(clean(value), style=style))
     console.print(grid)
-    for line in (*summary.warnings, *_verdicts(summary)):
+    for line in summary.warnings:
         console.print(Text(line, style="yellow"))
-    for note in run.workload.notes:
-        console.print(Text(f"Note: {clean(note)}", style="dim"))
 
 
 def _table(table: Table, console: object) -> None:
