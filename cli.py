@@ -52,6 +52,7 @@ def _foreseen(error: Exception) -> int | None:
     known: list[tuple[str, str, int]] = [
         ("settings", "SettingsError", 2),
         ("components", "SurfaceNotBuilt", 2),
+        ("benchmark_job.store", "BucketNotBuilt", 2),
         ("benchmark_job.store", "StoreError", 1),
         ("benchmark_job.results", "ResultsError", 1),
     ]
@@ -199,13 +200,15 @@ def _settings(stack: str) -> Settings:
 
 
 def _runnable_settings(stack: str) -> Settings:
-    """As `_settings`, and this version can run on the rung that they choose."""
+    """As `_settings`, and this version can use the rung and the results store that they choose."""
     import components
+    from benchmark_job import store
     from placement.choice import current_rung
 
     settings = _settings(stack)
     rung = current_rung(settings)
     components.require(str(rung.surface), rung.id)
+    store.folder(settings.results.url)
     return settings
 
 

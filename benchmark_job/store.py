@@ -43,10 +43,14 @@ class StoreError(Exception):
     for_people = True  # an engine may print the text alone: the traceback says nothing more
 
 
+class BucketNotBuilt(StoreError):
+    """A bucket as results store, which this version can't use yet."""
+
+
 def folder(url: str) -> Path:
-    """The store's folder, relative ones below the project. Raises StoreError for a bucket."""
+    """The store's folder, relative ones below the project. Raises BucketNotBuilt."""
     if "://" in url:
-        raise StoreError(
+        raise BucketNotBuilt(
             f"gpubench:results: {url}: only a folder works in this version; buckets come with the surfaces "
             "of their clouds. Name a folder, e.g. gpubench:results: results"
         )
