@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -161,9 +163,10 @@ def _kill_engine(update: subprocess.Popen[str], project: Project) -> None:
     """kill -9 for the engine; on the CLI's side that is `pulumi` itself, below `gpubench up`."""
     if project.engine == "pulumi":
         children = subprocess.run(
-            ["pgrep", "-P", str(update.pid), "-x", "pulumi"], capture_output=True, text=True, check=True
+            ["pgrep", "-P", str(update.pid), "-x", "pulumi"], capture_output=True, text=True, check=False
         )
-        os.kill(int(children.stdout.split()[0]), signal.SIGKILL)
+        for pid in children.stdout.split():
+            os.kill(int(pid), signal.SIGKILL)
     update.kill()
     update.wait()
 
@@ -189,6 +192,26 @@ def test_kill_9_leaves_a_state_from_which_the_next_up_gets_to_one_complete_run(p
         assert manifest is not None
         assert results_folder.verify(path) == []
     assert not any(is_alive(pid) for pid in project.execution_pids())
+
+
+def test_kill_9_at_any_moment(project: Project) -> None:
+    """Kills at moments all over an update, one after the other on the same stack; then one update that is left alone."""
+    project.control(seconds=0.4, steps=4)
+    chance = random.Random(20261121)
+    longest = 1.6 if project.engine == "embedded" else 4.0
+    for _ in range(6):
+        update = project.start("up")
+        time.sleep(chance.uniform(0.1, longest))
+        if update.poll() is None:
+            _kill_engine(update, project)
+    project.up()
+    assert len(project.complete()) == 1
+    assert project.pending() == []
+    for path in project.attempts():
+        # Sealed and whole, whatever it came to; or killed before anything was in it.
+        assert results_folder.verify(path) == [] or not results_folder.read_records(path)
+    assert not any(is_alive(pid) for pid in project.execution_pids())
+    assert "Nothing was due" in project.up()
 
 
 def test_a_secret_reaches_the_run_and_nothing_else(project: Project) -> None:
