@@ -38,7 +38,6 @@ from benchmark_job import store
 from benchmark_job.order import RunOrder
 from benchmark_job.results import Attempt as StoredAttempt
 from components.interface import Attempt, Control, SurfaceError
-from components.redaction import Redactor
 
 _REQUIRED = ("run", "store", "rung", "rungs", "surface", "tier", "argv", "timeout_s")
 _LOCK_POLL_S = 0.5
@@ -148,8 +147,7 @@ class RunProvider(ResourceProvider):
                 folder.rmdir()  # empty: nothing was begun, and nothing is kept
         stored = store.attempt(root, order.run, name)
         if not stored.complete:
-            # The run may have written its own manifest, with a secret in the message.
-            raise RunFailed(Redactor(secret_values.values()).text(_failure_text(order, stored, attempt.log)))
+            raise RunFailed(_failure_text(order, stored, attempt.log))
         say(f"complete: {folder}")
         return stored
 

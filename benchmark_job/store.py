@@ -54,7 +54,7 @@ def folder(url: str) -> Path:
             f"gpubench:results: {url}: only a folder works in this version; buckets come with the surfaces "
             "of their clouds. Name a folder, e.g. gpubench:results: results"
         )
-    return PROJECT_ROOT / url
+    return PROJECT_ROOT / Path(url).expanduser()
 
 
 def run_folder(store: Path, run: str) -> Path:

@@ -54,7 +54,7 @@ class CatalogError(ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """Where a figure was read. ``read_on``: ISO date."""
+    """Where a figure was read. ``read_on``: ISO date. ``url``: empty where there is no address that was opened."""
 
     key: str
     name: str
@@ -75,6 +75,7 @@ class Tier:
     gpu_names: tuple[str, ...]
     memory_gb: float
     compute_capability: str | None
+    compute_capability_verified: bool
     min_cuda: str | None
     min_cuda_verified: bool
     end_of_support: str | None
@@ -210,6 +211,7 @@ def tiers() -> tuple[Tier, ...]:
             gpu_names=tuple(row["names"]),
             memory_gb=float(row["memory_gb"]),
             compute_capability=row.get("compute_capability"),
+            compute_capability_verified=row.get("compute_capability_verified", True),
             min_cuda=row.get("min_cuda"),
             min_cuda_verified=row.get("min_cuda_verified", False),
             end_of_support=str(row["end_of_support"]) if "end_of_support" in row else None,

@@ -283,6 +283,7 @@ def _as_json(offer: Offer, region: str | None, purchase: str | None) -> dict[str
             "what": tier.what,
             "memory_gb": tier.memory_gb,
             "compute_capability": tier.compute_capability,
+            "compute_capability_verified": tier.compute_capability_verified,
             "end_of_support": tier.end_of_support if offer.surface in tier.end_of_support_surfaces else None,
         },
         "surface": offer.surface,

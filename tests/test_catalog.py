@@ -52,10 +52,21 @@ def test_each_source_is_known_and_used() -> None:
     known = {row["source"] for row in rows("sources.csv")}
     used = {row["source"] for name in ("prices.csv", "places.csv", "quotas.csv") for row in rows(name)}
     used |= {t.end_of_support_source.key for t in catalog.tiers() if t.end_of_support_source}
-    assert used <= known
+    assert used == known
     for row in rows("sources.csv"):
         date.fromisoformat(row["read_on"])
-        assert row["url"].startswith("https://") and row["name"]
+        assert row["name"]
+        # An address only where it was opened, or is a repository's own: a price page from memory proves nothing.
+        assert not row["url"] or row["url"].startswith("https://github.com/")
+
+
+def test_what_nobody_confirms_is_marked() -> None:
+    for name in ("prices.csv", "places.csv"):
+        for row in rows(name):
+            if row["source"] in ("assumed", "fargate-third-party", "flex-note-2026-08", "cloud-run-note-2026"):
+                assert row["verified"] == "no", row
+    doubtful = {t.name for t in catalog.tiers() if not t.compute_capability_verified}
+    assert doubtful == {"rtx-pro-4500", "b300"}
 
 
 def test_offers_are_unique() -> None:

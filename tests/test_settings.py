@@ -122,6 +122,7 @@ BROKEN = [
     # -- tiers
     Broken("unknown tier", rung(f"{CENTRAL}, tier: h10"), (("ladder[0].tier", "did you mean h100?"),)),
     Broken("tier too vague", rung(f"{CENTRAL}, tier: a100"), (("ladder[0].tier", "a100-40 or a100-80"),)),
+    Broken("unknown tier with a machine type", rung(f"{CENTRAL}, tier: l44, machine_type: g2-standard-4"), (("ladder[0].tier", "did you mean l4?"),)),
     Broken("unknown tier in a list", rung(f"{CENTRAL}, tiers: [l4, l44]"), (("ladder[0].tiers[1]", "did you mean l4?"),)),
     Broken("no tier", rung(CENTRAL), (("ladder[0].tier", "missing"),)),
     Broken("no tiers", rung(f"{CENTRAL}, tiers: []"), (("ladder[0].tiers", "an empty list"), )),
@@ -747,7 +748,9 @@ def test_whatever_is_written_there_is_no_traceback(entries: list[object], others
 
 
 def test_settings_import_nothing_heavy() -> None:
-    code = "import sys, settings; print([m for m in ('pulumi', 'torch', 'yaml', 'boto3') if m in sys.modules])"
+    code = (
+        "import sys, settings; print([m for m in ('pulumi', 'torch', 'yaml', 'pydantic', 'boto3') if m in sys.modules])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]
     )

@@ -22,8 +22,8 @@ HERE = Path(__file__).resolve().parent
 PASSPHRASE = "correct horse battery staple"
 STACK = "test"
 
-_PARTS = ("benchmark_job", "catalog", "components", "engine", "placement")
-_FILES = ("__main__.py", "cli.py", "doctor.py", "results_folder.py", "settings.py", "requirements-workload.txt")
+_PARTS = ("benchmark_job", "catalog", "components", "engine", "placement", "settings")
+_FILES = ("__main__.py", "cli.py", "doctor.py", "results_folder.py", "requirements-workload.txt")
 
 
 @dataclass

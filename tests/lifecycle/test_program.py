@@ -195,7 +195,7 @@ def test_kill_9_leaves_a_state_from_which_the_next_up_gets_to_one_complete_run(p
 
 
 def test_kill_9_at_any_moment(project: Project) -> None:
-    """Kills at moments all over an update, one after the other on the same stack; then one update that is left alone."""
+    """Kills at moments all over an update, one after the other on one stack; then an update that is left alone."""
     project.control(seconds=0.4, steps=4)
     chance = random.Random(20261121)
     longest = 1.6 if project.engine == "embedded" else 4.0

@@ -33,7 +33,7 @@ def environment(**more: str) -> dict[str, str]:
 
 def run(*arguments: str, limit: Callable[[], None] | None = None, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(*arguments), cwd=ROOT, env=environment(**more), text=True, capture_output=True, timeout=60,
+        command(*arguments), cwd=ROOT, env=environment(**more), text=True, capture_output=True, timeout=180,
         preexec_fn=limit,
     )  # fmt: skip
 
@@ -238,7 +238,7 @@ def test_a_disk_that_is_full(tmp_path: Path, fill: str) -> None:
     arguments = ["--profile", "smoke", "--benchmarks", "resnet50", "--scenarios", "SingleStream", "--device", "cpu"]
     done = subprocess.run(
         ["unshare", "-rm", "bash", "-c", script, "bash", *command(*arguments, "--results", str(mount / "results"))],
-        cwd=ROOT, env=environment(OUT=str(out), MOUNT=str(mount)), text=True, capture_output=True, timeout=60,
+        cwd=ROOT, env=environment(OUT=str(out), MOUNT=str(mount)), text=True, capture_output=True, timeout=180,
     )  # fmt: skip
     assert done.returncode == 13, done.stderr
     sealed(out, "failed", "disk-full")

@@ -21,7 +21,7 @@ def resource_hook(name: str) -> pulumi.ResourceHook:
 
 def error_hook(args: pulumi.ErrorHookArgs) -> bool:
     called(f"error hook {args.failed_operation}", len(args.errors))
-    return len(args.errors) <= declared["retries"]
+    return bool(len(args.errors) <= declared["retries"])
 
 
 MOMENTS = ("before_create", "after_create", "before_update", "after_update", "before_delete", "after_delete")
@@ -32,7 +32,9 @@ def options(
 ) -> pulumi.ResourceOptions:
     hooks = None
     if given.pop("hooks", False):
-        hooks = pulumi.ResourceHookBinding(**{moment: [resource_hook(f"{moment} {name}")] for moment in MOMENTS})
+        hooks = pulumi.ResourceHookBinding()
+        for moment in MOMENTS:
+            setattr(hooks, moment, [resource_hook(f"{moment} {name}")])
     if given.pop("error_hook", False):
         hooks = pulumi.ResourceHookBinding(on_error=[pulumi.ErrorHook(f"retry {name}", error_hook)])
     depends_on = [made[other] for other in given.pop("depends_on", [])]

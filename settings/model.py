@@ -1,0 +1,147 @@
+"""The settings that the program uses: frozen dataclasses and enums, their defaults and their limits.
+
+Nothing is checked here: who makes these by hand answers for them, and ``Settings.from_config`` makes checked ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from placement.ladder import Rung
+
+PROJECT = "gpubench"
+KNOWN_KEYS = ("ladder", "benchmark", "results", "budget", "labels", "access", "rung")
+BENCHMARKS = ("resnet50", "kernels")
+PROFILES = ("smoke", "standard-cpu", "standard", "full")
+SCENARIOS = ("Offline", "Server", "SingleStream", "MultiStream")
+PRECISIONS = ("fp32", "fp16", "bf16")
+
+MAX_REPEATS = 100
+MAX_BATCH_SIZE = 65536
+MAX_TIMEOUT_MINUTES = 7 * 24 * 60  # Google Cloud's longest max-run-duration of flex-start, seven days
+MAX_BUDGET_USD = 10_000
+MAX_BUDGET_HOURS = 30 * 24
+MAX_LABELS = 40  # AWS allows 50 tags on a resource, Google Cloud 64 labels; gpubench adds its own
+FLEX_START_HOURS = (10 / 60, 7 * 24)  # Google Cloud: 10 minutes to 7 days
+
+DEFAULT_TIMEOUT_MINUTES = 60.0
+DEFAULT_BUDGET_USD = 20.0
+DEFAULT_BUDGET_HOURS = 24.0
+DEFAULT_RESULTS = "results"
+
+
+@dataclass(frozen=True)
+class SecretRef:
+    """An environment variable's value that is a secret: the config key (``gpubench:<name>``) that holds it."""
+
+    name: str
+
+    @property
+    def config_key(self) -> str:
+        """The full config key."""
+        return f"{PROJECT}:{self.name}"
+
+
+@dataclass(frozen=True)
+class Code:
+    """The benchmark's code: a repository's address and a commit (40 hex digits)."""
+
+    repository: str
+    commit: str
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What is run.
+
+    ``workload``: built-in benchmarks, or empty when ``image`` runs its own command. ``image`` with a workload: a
+    container that has gpubench's workload. Empty ``scenarios``, ``batch_sizes`` and ``precisions``: the profile's own.
+    ``timeout_minutes`` is for one run; ``repeats`` runs are due.
+    """
+
+    workload: tuple[str, ...] = BENCHMARKS
+    image: str | None = None
+    command: tuple[str, ...] = ()
+    env: Mapping[str, str | SecretRef] = field(default_factory=dict)
+    profile: str = "standard"
+    scenarios: tuple[str, ...] = ()
+    batch_sizes: tuple[int, ...] = ()
+    precisions: tuple[str, ...] = ()
+    channels_last: bool = False
+    compile: bool = False
+    seed: int = 0
+    repeats: int = 1
+    timeout_minutes: float = DEFAULT_TIMEOUT_MINUTES
+    code: Code | None = None
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether gpubench's own workload is run (in an image or not)."""
+        return bool(self.workload)
+
+
+@dataclass(frozen=True)
+class ResultsStore:
+    """Where results go: a folder (``path``), or a bucket and a prefix without slashes at its ends.
+
+    ``kind``: folder, gs or s3. ``url``: as it was written, without a slash at its end.
+    """
+
+    kind: str
+    url: str
+    path: str | None = None
+    bucket: str | None = None
+    prefix: str = ""
+
+    @classmethod
+    def folder(cls, path: str = DEFAULT_RESULTS) -> ResultsStore:
+        """A folder of this machine."""
+        return cls("folder", path, path=path)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The most that the whole walk (all attempts and repeats) may cost: USD and hours."""
+
+    usd: float = DEFAULT_BUDGET_USD
+    hours: float = DEFAULT_BUDGET_HOURS
+
+
+class Access(StrEnum):
+    """Who may reach what a stack makes."""
+
+    PRIVATE = "private"
+    PUBLIC = "public"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a stack asks for. ``rung``: the id of a pinned rung, or None."""
+
+    ladder: tuple[Rung, ...]
+    benchmark: Benchmark = field(default_factory=Benchmark)
+    results: ResultsStore = field(default_factory=ResultsStore.folder)
+    budget: Budget = field(default_factory=Budget)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    access: Access = Access.PRIVATE
+    rung: str | None = None
+
+    @property
+    def pinned_rung(self) -> Rung | None:
+        """The rung that ``rung`` names."""
+        return next((rung for rung in self.ladder if rung.id == self.rung), None)
+
+    @classmethod
+    def from_config(
+        cls, values: Mapping[str, object], secret_keys: Collection[str] = (), source: str = "stack config"
+    ) -> Settings:
+        """Settings from full config keys (``gpubench:ladder``) and their values.
+
+        Values may be parsed, or JSON texts as Pulumi hands structured values to a program. ``secret_keys``: the keys
+        whose values are secrets (or that Pulumi could not decrypt). Raises SettingsError with all mistakes.
+        """
+        from settings.reader import read_settings  # here, because it loads pydantic
+
+        return read_settings(values, frozenset(secret_keys), source)
