@@ -3,17 +3,53 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+import results_folder
 from components.interface import SurfaceError
 
 RESULTS_IN_CONTAINER = "/results"
-_PASSED = ("GPUBENCH_RESULTS", "GPUBENCH_STAMPS")
+_SHM = "2g"  # PyTorch's loaders share tensors through /dev/shm; the tools' 64 MB aren't enough
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """What to run in a container, with `results` (this machine's folder) at /results.
+
+    `argv`: the container's command; empty for the image's own. `env` is in clear, `secrets` (values by variable) must
+    reach the container and no command line. `gpu`: pass on what there is.
+    """
+
+    image: str
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    secrets: Mapping[str, str]
+    results: Path
+    run: str
+    gpu: bool
+
+    @property
+    def name(self) -> str:
+        """The container's name; it is the attempt's, so that what a killed attempt left can be found."""
+        return _container(self.run, self.results)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """How a tool runs a container: the command, its variables beside ours, what it reads, and what cleans up after."""
+
+    argv: list[str]
+    cleanup: list[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    stdin: str = ""
 
 
 class ContainerTool(ABC):
@@ -30,19 +66,30 @@ class ContainerTool(ABC):
         """The image by digest. Raises SurfaceError if it isn't here."""
 
     @abstractmethod
-    def command(
-        self, image: str, argv: Sequence[str], results: Path, env: Sequence[str], run: str
-    ) -> tuple[list[str], list[str]]:
-        """The command that runs the image with `results` at /results, and the one that removes what it leaves.
+    def command(self, spec: Spec) -> Command:
+        """The command that runs it. Raises SurfaceError."""
 
-        `env`: names of variables; their values come from the command's environment, so none is ever on a command line.
-        `argv`: the container's command; empty for the image's own.
-        """
+    @abstractmethod
+    def removal(self, container: str) -> list[str]:
+        """The command that removes a container, running or not."""
+
+    def sweep(self, run: str, results: Path) -> None:
+        """Remove what this run's attempts left that were killed before they could: who calls holds the run's lock."""
+        for folder in results.parent.iterdir():
+            if folder.is_dir() and folder != results and not (folder / results_folder.MANIFEST).exists():
+                with suppress(SurfaceError):
+                    self._output(*self.removal(_container(run, folder))[1:])
 
     def _output(self, *arguments: str) -> str:
         try:
             done = subprocess.run(
-                [self.program, *arguments], capture_output=True, text=True, check=True, timeout=120, stdin=subprocess.DEVNULL
+                [self.program, *arguments],
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=True,
+                timeout=120,
+                stdin=subprocess.DEVNULL,
             )
         except subprocess.CalledProcessError as error:
             raise SurfaceError(error.stderr.strip() or f"{self.program} failed with {error.returncode}") from error
@@ -54,9 +101,7 @@ class ContainerTool(ABC):
         try:
             return json.loads(self._output(*arguments, image))
         except SurfaceError as error:
-            raise SurfaceError(
-                f"benchmark.image: {image} isn't on this machine ({error}). Bring it here first: {self.program} pull {image}"
-            ) from None
+            raise SurfaceError(f"{_missing(self.program, image)} ({error})") from None
 
 
 class Docker(ContainerTool):
@@ -76,35 +121,37 @@ class Docker(ContainerTool):
     def resolve(self, image: str) -> str:
         described = self._inspect(image, "image", "inspect")[0]
         name = _name(image)
-        for reference in described.get("RepoDigests") or []:
-            if reference.partition("@")[0].endswith(name.rpartition("/")[2]):
+        for reference in sorted(described.get("RepoDigests") or []):
+            # docker says "busybox" for docker.io/library/busybox
+            if f"/{name}".endswith(f"/{reference.partition('@')[0]}"):
                 return str(reference)
         # Built here and never pushed: it has no registry's digest, and its own id names its content as well.
         return f"{name}@{_sha256(described['Id'])}"
 
-    def command(
-        self, image: str, argv: Sequence[str], results: Path, env: Sequence[str], run: str
-    ) -> tuple[list[str], list[str]]:
-        name = f"gpubench-{run}-{results.name.lower()}"
-        command = [self.program, "run", "--rm", "--name", name, "--label", f"gpubench-run={run}"]
-        command += ["--shm-size", "2g", *self._gpu_arguments()]  # PyTorch's loaders share tensors; 64 MB isn't enough
-        command += ["--volume", f"{results.resolve()}:{RESULTS_IN_CONTAINER}"]
-        for variable in (*_PASSED, *env):
-            command += ["--env", variable]
-        return [*command, self._local_reference(image), *argv], [self.program, "rm", "--force", name]
+    def command(self, spec: Spec) -> Command:
+        argv = [self.program, "run", "--rm", "--name", spec.name, "--label", f"gpubench-run={spec.run}"]
+        argv += ["--pull", "never", "--shm-size", _SHM, *self._more_arguments(gpu=spec.gpu and _has_nvidia_gpu())]
+        argv += ["--volume", f"{spec.results.resolve()}:{RESULTS_IN_CONTAINER}", *_environment(spec.env)]
+        for variable in spec.secrets:
+            argv += ["--env", variable]  # its value comes from the command's own environment
+        argv += [self._local_reference(spec.image), *spec.argv]
+        return Command(argv=argv, cleanup=self.removal(spec.name), env=spec.secrets)
+
+    def removal(self, container: str) -> list[str]:
+        return [self.program, "rm", "--force", "--volumes", container]
 
     def _local_reference(self, image: str) -> str:
         """The image by its id: a digest of an image that was never pushed can only be found so."""
-        name, _, digest = image.partition("@")
+        digest = image.partition("@")[2]
         for candidate in (image, digest):
             try:
                 return str(json.loads(self._output("image", "inspect", candidate))[0]["Id"])
             except SurfaceError:
                 continue
-        raise SurfaceError(f"benchmark.image: {image} is no longer on this machine: {self.program} pull {name}")
+        raise SurfaceError(_missing(self.program, image))
 
-    def _gpu_arguments(self) -> list[str]:
-        return ["--gpus", "all"] if _has_nvidia_gpu() else []
+    def _more_arguments(self, *, gpu: bool) -> list[str]:
+        return ["--gpus", "all"] if gpu else []
 
 
 class Podman(Docker):
@@ -112,8 +159,9 @@ class Podman(Docker):
 
     program = "podman"
 
-    def _gpu_arguments(self) -> list[str]:
-        return ["--device", "nvidia.com/gpu=all"] if _has_nvidia_gpu() else []
+    def _more_arguments(self, *, gpu: bool) -> list[str]:
+        # Where SELinux is on, a container may otherwise neither write to the results nor open the GPU's devices.
+        return ["--security-opt", "label=disable", *(["--device", "nvidia.com/gpu=all"] if gpu else [])]
 
 
 class Buildah(ContainerTool):
@@ -122,36 +170,43 @@ class Buildah(ContainerTool):
     program = "buildah"
 
     def resolve(self, image: str) -> str:
+        if "@" in image:
+            self._local_reference(image)
+            return f"{_name(image)}@{image.partition('@')[2]}"
         described = self._inspect(image, "inspect", "--type", "image")
         return f"{_name(image)}@{_sha256(described['FromImageDigest'])}"
 
-    def command(
-        self, image: str, argv: Sequence[str], results: Path, env: Sequence[str], run: str
-    ) -> tuple[list[str], list[str]]:
-        reference = self._local_reference(image)
+    def command(self, spec: Spec) -> Command:
+        reference = self._local_reference(spec.image)
         config = self._inspect(reference, "inspect", "--type", "image")["OCIv1"].get("config") or {}
         # Unlike docker's, buildah's `run` knows neither an image's entry point nor its command.
-        own = list(argv) or list(config.get("Cmd") or [])
-        process = [*(config.get("Entrypoint") or []), *own]
+        process = [*(config.get("Entrypoint") or []), *(spec.argv or config.get("Cmd") or [])]
         if not process:
-            raise SurfaceError(f"benchmark.image: {image} has no command of its own; name one in benchmark.command")
-        name = f"gpubench-{run}-{results.name.lower()}"
-        self._output("from", "--pull-never", "--name", name, reference)
-        command = [self.program, "run", "--volume", f"{results.resolve()}:{RESULTS_IN_CONTAINER}"]
-        if _has_nvidia_gpu():
-            for device in sorted(Path("/dev").glob("nvidia*")):
-                command += ["--device", str(device)]
-        for variable in (*_PASSED, *env):
-            command += ["--env", variable]
-        return [*command, name, "--", *process], [self.program, "rm", name]
+            raise SurfaceError(f"benchmark.image: {spec.image} has no command; name one in benchmark.command")
+        stdin = ""
+        if spec.secrets:
+            # Buildah's --env takes values only on its command line (1.28): the image's shell reads them from its input.
+            process = ["/bin/sh", "-s", "--", *process]
+            exports = [f"export {variable}={shlex.quote(value)}\n" for variable, value in spec.secrets.items()]
+            stdin = "".join([*exports, 'exec "$@" </dev/null\n'])
+        create = ["from", "--pull=never", "--name", spec.name, "--shm-size", _SHM]
+        if spec.gpu and _has_nvidia_gpu():
+            create += [f"--device={device}" for device in sorted(Path("/dev").glob("nvidia*")) if not device.is_dir()]
+        self._output(*create, reference)
+        argv = [self.program, "run", "--volume", f"{spec.results.resolve()}:{RESULTS_IN_CONTAINER}"]
+        argv += [*_environment(spec.env), spec.name, "--", *process]
+        return Command(argv=argv, cleanup=self.removal(spec.name), stdin=stdin)
+
+    def removal(self, container: str) -> list[str]:
+        return [self.program, "rm", container]
 
     def _local_reference(self, image: str) -> str:
         """The id of the image of this digest: buildah finds none by the digest of an image built here."""
-        name, _, digest = image.partition("@")
+        digest = image.partition("@")[2]
         for found in json.loads(self._output("images", "--json", "--no-trunc") or "null") or []:
             if found.get("digest") == digest:
                 return str(found["id"]).removeprefix("sha256:")
-        raise SurfaceError(f"benchmark.image: {image} is no longer on this machine: {self.program} pull {name}")
+        raise SurfaceError(_missing(self.program, image))
 
 
 _TOOLS: tuple[type[ContainerTool], ...] = (Docker, Podman, Buildah)
@@ -167,8 +222,8 @@ def find(image: str) -> ContainerTool:
     tool = available()
     if tool is None:
         raise SurfaceError(
-            f"benchmark.image: {image} needs docker (with its engine), podman or buildah, and none works here. Install one, "
-            "or leave benchmark.image out to run the built-in workload in a process"
+            f"benchmark.image: {image} needs docker (with its engine), podman or buildah, and none works here. "
+            "Install one, or leave benchmark.image out to run the built-in workload in a process"
         )
     return tool
 
@@ -178,6 +233,18 @@ def _name(image: str) -> str:
     name = image.partition("@")[0]
     head, _, last = name.rpartition("/")
     return f"{head}/{last.partition(':')[0]}" if head else last.partition(":")[0]
+
+
+def _environment(env: Mapping[str, str]) -> list[str]:
+    return [argument for name, value in env.items() for argument in ("--env", f"{name}={value}")]
+
+
+def _container(run: str, attempt: Path) -> str:
+    return f"gpubench-{run}-{attempt.name.lower()}"
+
+
+def _missing(program: str, image: str) -> str:
+    return f"benchmark.image: {image} isn't on this machine. Bring it here first: {program} pull {image}"
 
 
 def _sha256(digest: str) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pulumi
@@ -17,6 +19,7 @@ from benchmark_job.order import PROJECT_ROOT, RunOrder
 from components.interface import Attempt, Control, SurfaceError
 from components.local import containers
 from components.local.machine import LocalMachine, LocalMachineArgs
+from components.redaction import Redactor
 from placement.ladder import Rung
 
 _POLL_S = 0.2
@@ -24,7 +27,19 @@ _REPEAT_PROGRESS_S = 15.0
 
 # A run gets what it needs to find its libraries and its GPU, and nothing else: no cloud credentials, no passphrase.
 _PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH")
-_PASSED_ON_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "OMP_", "MKL_", "KMP_", "TORCH", "XDG_", "BUILDAH_", "STORAGE_", "DOCKER_")
+_PASSED_ON_PREFIXES = (
+    "LC_",
+    "CUDA_",
+    "NVIDIA_",
+    "OMP_",
+    "MKL_",
+    "KMP_",
+    "TORCH",
+    "XDG_",
+    "BUILDAH_",
+    "STORAGE_",
+    "DOCKER_",
+)
 
 
 def resolve_image(image: str) -> str:
@@ -40,70 +55,92 @@ def declare(name: str, rung: Rung, opts: pulumi.ResourceOptions) -> pulumi.Compo
 def execute(order: RunOrder, attempt: Attempt, control: Control) -> None:
     """Start a supervisor for the attempt and report its progress until it ends.
 
-    The supervisor is a process of its own so that the run has a master which outlives a killed engine for just long enough to
-    end the run and seal what was measured. It knows that we live by the pipe on its standard input.
+    The supervisor is a process of its own so that the run has a master which outlives a killed engine for just long
+    enough to end the run and seal what was measured. It knows that we live by the pipe on its standard input.
     """
     results = attempt.folder
-    if order.image is not None:
-        tool = containers.find(order.image)
-        argv, cleanup = tool.command(order.image, order.argv, results, [*order.env, *attempt.secrets], order.run)
-        base = dict(os.environ)
-        results_in_run = "/results"
+    # A stop file is obeyed if it is newer than the attempt's folder: both times are the file system's, and no moment
+    # is left out.
+    before = results.stat()
+    secrets = sorted(attempt.secrets.values())
+    stamps = {**order.stamps, "attempt": results.name}
+    contract = {"GPUBENCH_RESULTS": str(results), "GPUBENCH_STAMPS": json.dumps(stamps)}
+    if order.image is None:
+        argv = [sys.executable, "-u", "-m", "workload", "--results", str(results), *order.argv]
+        env = {**_passed_on(os.environ), **order.env, **attempt.secrets, **contract}
+        command = containers.Command(argv=argv, cleanup=[], env=env)
     else:
-        argv, cleanup = [sys.executable, "-u", "-m", "workload", "--results", str(results), *order.argv], []
-        base = _passed_on(os.environ)
-        results_in_run = str(results)
-    env = {
-        **base,
-        **order.env,
-        **attempt.secrets,
-        "GPUBENCH_RESULTS": results_in_run,
-        "GPUBENCH_STAMPS": json.dumps({**order.stamps, "attempt": results.name}),
-    }
+        contract["GPUBENCH_RESULTS"] = containers.RESULTS_IN_CONTAINER
+        tool = containers.find(order.image)
+        tool.sweep(order.run, results)
+        command = tool.command(
+            containers.Spec(
+                image=order.image,
+                argv=order.argv,
+                env={**order.env, **contract},
+                secrets=attempt.secrets,
+                results=results,
+                run=order.run,
+                gpu=order.tier != "cpu",
+            )
+        )
+        # The tool is the user's own program: it gets the whole environment. Its container gets none of it.
+        env = {**os.environ, **command.env}
+        results.chmod(0o777)  # an image may have a user of its own, and that one has to write here
     task = {
-        "argv": argv,
-        "cleanup": cleanup,
+        "argv": command.argv,
+        "cleanup": command.cleanup,
         "cwd": str(PROJECT_ROOT),
         "env": env,
+        "stdin": command.stdin,
         "results": str(results),
         "log": str(attempt.log),
         "stop": str(attempt.stop),
-        "not_before": time.time(),
+        "not_before": before.st_mtime,
         "timeout_s": order.timeout_s,
-        "stamps": {**order.stamps, "attempt": results.name},
-        "secrets": sorted(attempt.secrets.values(), key=len, reverse=True),
+        "stamps": stamps,
+        "secrets": secrets,
     }
-    supervisor = subprocess.Popen(
-        [sys.executable, "-m", "components.local.supervisor"],
-        cwd=PROJECT_ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        pass_fds=[attempt.lock],
-        start_new_session=True,  # a Ctrl-C in the terminal reaches the run by the stop file, in order
-    )
+    with attempt.log.open("ab") as log:
+        supervisor = subprocess.Popen(
+            [sys.executable, "-m", "components.local.supervisor"],
+            cwd=PROJECT_ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            pass_fds=[attempt.lock],
+            start_new_session=True,  # a Ctrl-C in the terminal reaches the run by the stop file, in order
+        )
     assert supervisor.stdin is not None
-    supervisor.stdin.write(json.dumps(task).encode() + b"\n")
-    supervisor.stdin.flush()
-    _follow(supervisor, results, control)
+    try:
+        with suppress(BrokenPipeError):  # it couldn't even start; its exit code says so below
+            supervisor.stdin.write(json.dumps(task).encode() + b"\n")
+            supervisor.stdin.flush()
+        _follow(supervisor, results, control, Redactor(secrets))
+    finally:
+        with suppress(OSError):
+            supervisor.stdin.close()
+        with suppress(OSError):
+            results.chmod(stat.S_IMODE(before.st_mode))
     if supervisor.returncode != 0:
         raise SurfaceError(
-            f"the run's supervisor ended with {supervisor.returncode} and left no manifest; see {attempt.log}. "
-            "Is the disk full?"
+            f"its supervisor ended with {supervisor.returncode} and could not seal {results}{_said(attempt.log)}"
         )
 
 
-def _follow(supervisor: subprocess.Popen[bytes], results: Path, control: Control) -> None:
+def _follow(supervisor: subprocess.Popen[bytes], results: Path, control: Control, redactor: Redactor) -> None:
     """Say how far the run is, at each new step and from time to time; close the lifeline when our engine is gone."""
     said: tuple[object, object] | None = None
     said_at = time.monotonic()
     while supervisor.poll() is None:
         if control.engine_is_gone() and supervisor.stdin is not None and not supervisor.stdin.closed:
             supervisor.stdin.close()
-        progress = results_folder.read_progress(results)
+        # A container may make anything of that name; to open a pipe would be to wait for its writer.
+        progress = results_folder.read_progress(results) if (results / results_folder.PROGRESS).is_file() else None
         if progress is not None:
             step = (progress.get("step"), progress.get("done"))
             if step != said or time.monotonic() - said_at > _REPEAT_PROGRESS_S:
-                control.say(progress_line(progress))
+                control.say(redactor.text(progress_line(progress)))
                 said, said_at = step, time.monotonic()
         time.sleep(_POLL_S)
 
@@ -117,9 +154,17 @@ def progress_line(progress: Mapping[str, object]) -> str:
     return line
 
 
+def _said(log: Path) -> str:
+    """What the supervisor itself said last; otherwise where to look."""
+    with suppress(OSError), log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 4096))
+        for line in reversed(file.read().decode(errors="replace").splitlines()):
+            if line.startswith("gpubench: "):
+                return f": {line.removeprefix('gpubench: ')}"
+    return f"; see {log}"
+
+
 def _passed_on(environment: Mapping[str, str]) -> dict[str, str]:
     return {
-        name: value
-        for name, value in environment.items()
-        if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
+        name: value for name, value in environment.items() if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
     }
