@@ -208,7 +208,7 @@ class ResultsFolder:
         self.release()
         (self.path / PROGRESS).unlink(missing_ok=True)
         for entry in list(self.path.iterdir()):
-            if _LEFTOVER.fullmatch(entry.name):
+            if _LEFTOVER.fullmatch(entry.name) and not entry.is_dir():
                 entry.unlink(missing_ok=True)
         files = [_described(self.path, name) for name in _files(self.path)]
         finished_at = datetime.now(UTC)

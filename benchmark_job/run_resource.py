@@ -125,7 +125,8 @@ class RunProvider(ResourceProvider):
         surface = components.load(order.surface, order.rung)
         secret_values = {variable: self._secret(key) for variable, key in order.secret_env.items()}
         run_folder = store.run_folder(root, order.run)
-        name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+        now = datetime.now(UTC)
+        name = f"{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03d}Z-{secrets.token_hex(2)}"  # sorts by time
         folder = run_folder / name
         folder.mkdir()
         attempt = Attempt(

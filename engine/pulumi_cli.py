@@ -75,12 +75,13 @@ class PulumiCli:
         return self._previewed()
 
     def up(self) -> Result:
-        self._create_if_missing()
-        self._clear_leftovers()
+        if not self._create_if_missing():
+            self._clear_leftovers()
         with _summary_of(self._stack) as log:
-            self._operate("up", "--yes", "--event-log", str(log))
+            # No preview before it: who wants one asks for it, and it would run the program once more.
+            self._operate("up", "--yes", "--skip-preview", "--event-log", str(log))
             changes = _changes(log)
-        return Result(self.outputs(), changes)
+        return Result(self._outputs(), changes)
 
     def destroy(self) -> Result:
         if not self._exists():
@@ -93,8 +94,9 @@ class PulumiCli:
         return Result({}, changes)
 
     def outputs(self) -> Mapping[str, object]:
-        if not self._exists():
-            return {}
+        return self._outputs() if self._exists() else {}
+
+    def _outputs(self) -> Mapping[str, object]:
         outputs: Mapping[str, object] = json.loads(self._ask("stack", "output", "--json", "--stack", self._stack))
         return outputs
 
@@ -107,9 +109,12 @@ class PulumiCli:
         stacks = json.loads(self._ask("stack", "ls", "--json"))
         return any(one["name"].rpartition("/")[2] == self._stack for one in stacks)
 
-    def _create_if_missing(self) -> None:
-        if not self._exists():
-            self._ask("stack", "init", self._stack, "--no-select")
+    def _create_if_missing(self) -> bool:
+        """Whether the stack was new, and had to be created."""
+        if self._exists():
+            return False
+        self._ask("stack", "init", self._stack, "--no-select")
+        return True
 
     def _previewed(self) -> Result:
         with _summary_of(self._stack) as log:
