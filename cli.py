@@ -116,62 +116,52 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _up(options: argparse.Namespace) -> int:
-    settings = _runnable_settings(options.stack)
-    result = _with_engine(options, settings, lambda engine: engine.up())
-    runs = _runs_of(settings, options.stack, result.outputs)
+    _runnable_settings(options.stack)
+    root = _store(options.stack)
+    result = _with_engine(options, lambda engine: engine.up(), stops_runs_in=root)
+    runs = _runs_of(root, options.stack, result.outputs)
     if result.outputs.get("due") == 0:
         print("\nNothing was due: the results are there already.")
-    _show(runs, settings, options.stack)
+    _show(runs, root, options.stack)
     return 0
 
 
 def _preview(options: argparse.Namespace) -> int:
-    settings = _runnable_settings(options.stack)
-    _with_engine(options, settings, lambda engine: engine.preview())
+    _runnable_settings(options.stack)
+    _with_engine(options, lambda engine: engine.preview())
     return 0
 
 
 def _destroy(options: argparse.Namespace) -> int:
-    import shutil
-
     from benchmark_job import store
 
-    settings = _settings(options.stack)
-    _with_engine(options, settings, lambda engine: engine.destroy())
-    root = store.folder(settings.results.url)
-    kept = store.runs_of_stack(root, options.stack)
-    if not options.results:
-        if kept:
-            print(
-                f"\nKept: the results of {len(kept)} runs in {_shown(root)} (gpubench destroy --results deletes them)"
-            )
-        return 0
-    for folder in kept:
-        shutil.rmtree(folder)
-    shutil.rmtree(root / "reports" / options.stack, ignore_errors=True)
-    print(f"\nDeleted: the results of {len(kept)} runs in {_shown(root)}")
+    root = _store(options.stack)
+    _with_engine(options, lambda engine: engine.destroy())
+    if options.results:
+        print(f"\nDeleted: {store.delete_results(root, options.stack)} attempts' results in {_shown(root)}")
+    elif kept := store.attempts_of_stack(root, options.stack):
+        print(f"\nKept: the results of {len(kept)} attempts in {_shown(root)}; `--results` deletes them, too")
     return 0
 
 
 def _results(options: argparse.Namespace) -> int:
-    settings = _settings(options.stack)
     engine, _ = _engine(options.stack, "auto")
-    runs = _runs_of(settings, options.stack, engine.outputs())
+    root = _store(options.stack)
+    runs = _runs_of(root, options.stack, engine.outputs())
     if options.json:
         import json
 
         print(json.dumps([_as_json(run) for run in runs], indent=2))
         return 0
-    _show(runs, settings, options.stack, out=options.out)
+    _show(runs, root, options.stack, out=options.out)
     return 0
 
 
 def _stop(options: argparse.Namespace) -> int:
     from benchmark_job import store
 
-    settings = _settings(options.stack)
-    stopped = store.request_stop(store.folder(settings.results.url))
-    print(f"Stopping {', '.join(stopped)}" if stopped else "No run is under way here.")
+    stopped = store.request_stop(_store(options.stack), options.stack)
+    print(f"Stopping {', '.join(stopped)}" if stopped else f"No run of stack {options.stack} is under way here.")
     return 0
 
 
@@ -219,18 +209,30 @@ def _engine(stack: str, asked: str):  # type: ignore[no-untyped-def]
     return choice.open_engine(chosen, PROJECT_ROOT, stack), chosen
 
 
-def _with_engine(options: argparse.Namespace, settings: Settings, operation: Callable[..., Result]) -> Result:
-    """Run an engine's operation so that Ctrl-C (and SIGTERM) end the runs under way in order."""
+def _store(stack: str) -> Path:
+    """The stack's results store. A mistake elsewhere in its config keeps nobody from stopping or destroying it."""
     from benchmark_job import store
+    from engine.stack_config import load_stack_config
 
+    return store.folder(load_stack_config(PROJECT_ROOT, stack).values.get("gpubench:results", "results"))
+
+
+def _with_engine(
+    options: argparse.Namespace, operation: Callable[..., Result], *, stops_runs_in: Path | None = None
+) -> Result:
+    """Run an engine's operation; with a store given, Ctrl-C (and SIGTERM) end the stack's runs in order."""
     engine, chosen = _engine(options.stack, options.engine)
     print(f"gpubench: {chosen.engine} engine, because {chosen.reason}", flush=True)
+    if stops_runs_in is None:
+        return operation(engine)
+    from benchmark_job import store
+
     interrupts = 0
 
     def interrupted(_number: int, _frame: FrameType | None) -> None:
         nonlocal interrupts
         interrupts += 1
-        stopped = store.request_stop(store.folder(settings.results.url))
+        stopped = store.request_stop(stops_runs_in, options.stack)
         if interrupts > 1 or not stopped:
             raise KeyboardInterrupt
         print(f"\ngpubench: stopping {', '.join(stopped)} (again to stop at once)", flush=True)
@@ -247,7 +249,7 @@ def _with_engine(options: argparse.Namespace, settings: Settings, operation: Cal
             signal.signal(number, handler)
 
 
-def _runs_of(settings: Settings, stack: str, outputs: object) -> list[RunResults]:
+def _runs_of(root: Path, stack: str, outputs: object) -> list[RunResults]:
     """The results of the stack's runs, as its outputs name them. Raises EngineError if there are none."""
     from benchmark_job import store
     from benchmark_job.results import RunResults
@@ -256,7 +258,6 @@ def _runs_of(settings: Settings, stack: str, outputs: object) -> list[RunResults
     named = outputs.get("results") if isinstance(outputs, dict) else None
     folders = [PROJECT_ROOT / str(one) for one in named] if isinstance(named, list) else []
     if not folders:
-        root = store.folder(settings.results.url)
         found = store.newest_attempt_of_stack(root, stack)
         if found is None:
             raise EngineError(
@@ -266,13 +267,12 @@ def _runs_of(settings: Settings, stack: str, outputs: object) -> list[RunResults
     return [RunResults.load(folder) for folder in folders]
 
 
-def _show(runs: list[RunResults], settings: Settings, stack: str, *, out: Path | None = None) -> None:
-    from benchmark_job import store
+def _show(runs: list[RunResults], root: Path, stack: str, *, out: Path | None = None) -> None:
     from benchmark_job.report import render_terminal, write_report
 
     print()
     render_terminal(runs, sys.stdout)
-    folder = out or store.folder(settings.results.url) / "reports" / stack
+    folder = out or root / "reports" / stack
     written = write_report(runs, folder)
     print(f"\nReport: {_shown(next(path for path in written if path.suffix == '.html'))}")
 

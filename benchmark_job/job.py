@@ -16,8 +16,6 @@ from components.interface import SurfaceError
 from placement.ladder import Rung
 from settings import Settings
 
-_BESIDE_THE_RUN_S = 120  # what an update may take beside the run itself: waiting for a lock, ending, sealing
-
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkJobArgs:
@@ -45,25 +43,23 @@ class BenchmarkJob(pulumi.ComponentResource):
         """Raises RunError, with the mend, where the rung's surface, the image or the store can't be used."""
         super().__init__("gpubench:index:BenchmarkJob", name, {}, opts)
         orders = _orders(args)
-        due = {order.run: _is_due(order) for order in orders}
-        self.due = sum(due.values())
+        found = {order.run: _found(order) for order in orders}
+        self.due = sum(attempt is None for attempt in found.values())
         child = pulumi.ResourceOptions(parent=self)
         capacity: list[pulumi.Resource] = []
         if self.due:
             surface = components.load(str(args.rung.surface), args.rung.id)
             capacity.append(surface.declare(f"{name}-capacity", args.rung, child))
-        explain = pulumi.ErrorHook(f"{name}-explain", _explain(args.settings, args.rung))
+        explain = pulumi.ErrorHook(f"{name}-explain", _explain(args.rung))
         runs: list[Run] = []
         for number, order in enumerate(orders, start=1):
-            seconds = int(order.timeout_s) + _BESIDE_THE_RUN_S
             run_opts = pulumi.ResourceOptions(
                 parent=self,
                 # One after the other: runs side by side on one machine would measure each other.
                 depends_on=[*capacity, *runs[-1:]],
                 hooks=pulumi.ResourceHookBinding(on_error=[explain]),
-                custom_timeouts=pulumi.CustomTimeouts(create=f"{seconds}s", update=f"{seconds}s"),
             )
-            runs.append(Run(f"{name}-run-{number}", order, due=due[order.run], opts=run_opts))
+            runs.append(Run(f"{name}-run-{number}", order, found=found[order.run], opts=run_opts))
         self.runs = pulumi.Output.all(*[run.run for run in runs])
         self.results = pulumi.Output.all(*[run.results for run in runs])
         self.outputs: Mapping[str, pulumi.Input[Any]] = {
@@ -90,30 +86,26 @@ def _orders(args: BenchmarkJobArgs) -> tuple[RunOrder, ...]:
     return run_orders(args.settings, args.rung, pulumi.get_stack(), resolved)
 
 
-def _is_due(order: RunOrder) -> bool:
-    """Whether the run has no results yet.
+def _found(order: RunOrder) -> str | None:
+    """The attempt that has the run's results; None: the run is due.
 
     A store that can't be read stops an update; a preview says so and assumes due.
     """
     try:
-        return store.complete_attempt(store.folder(order.store), order.run, order.rungs) is None
+        attempt = store.complete_attempt(store.folder(order.store), order.run, order.rungs)
+        return None if attempt is None else attempt.attempt_id
     except store.StoreError as error:
         if not pulumi.runtime.is_dry_run():
             raise pulumi.RunError(str(error)) from error
         pulumi.log.warn(f"{error}; this preview assumes that run {order.run} is due")
-        return True
+        return None
 
 
-def _explain(settings: Settings, rung: Rung) -> Any:
-    """The error hook: after a run's failure say what comes next. It never asks for a retry: the run itself is done."""
+def _explain(rung: Rung) -> Any:
+    """The error hook: after a run's failure say what to do. It never asks for a retry: the run itself is done."""
 
     def hook(_args: pulumi.ErrorHookArgs) -> bool:
-        rungs = [one.id for one in settings.ladder]
-        later = rungs[rungs.index(rung.id) + 1 :] if rung.id in rungs else []
-        if later and not settings.rung:
-            pulumi.log.info(f"the ladder's next rung is {later[0]}; to try it, pin it: gpubench:rung: {later[0]}")
-        else:
-            pulumi.log.info(f"{rung.id} is the last rung; mend the cause and run `gpubench up` again")
+        pulumi.log.info(f"no results from {rung.id} yet: mend the cause, then run `gpubench up` again")
         return False
 
     return hook

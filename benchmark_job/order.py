@@ -1,8 +1,8 @@
 """What a run is: its identity, and the order by which a surface carries it out.
 
 A run is named by what determines its numbers: the image's digest (or, without an image, the built-in workload's files
-and their pinned libraries), the command, the scenarios and their options, the code's commit, and the repeat number.
-Where it runs is not part of the name: a rung is a stamp on the results.
+and their pinned libraries), the command, the scenarios and their options, the commit of `benchmark.code`, and the
+repeat number. Where it runs is not part of the name: a rung is a stamp on the results.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from placement.ladder import Rung
 from settings import Benchmark, SecretRef, Settings
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+_STACK_FILES = ":!Pulumi.*.yaml"  # what they say is in a run's name; the CLI itself writes a salt into them
 
 # What decides the built-in workload's numbers when it runs without an image: its code and its libraries' pins.
 _WORKLOAD_FILES = ("workload/*.py", "results_folder.py", "requirements-workload.txt")
@@ -168,6 +170,8 @@ def git_state(folder: Path) -> tuple[str | None, bool | None]:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
-        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
+        return git("rev-parse", "HEAD"), bool(
+            git("status", "--porcelain", "--untracked-files=no", "--", ".", _STACK_FILES)
+        )
     except (OSError, subprocess.SubprocessError):
         return None, None

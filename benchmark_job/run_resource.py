@@ -38,6 +38,7 @@ from benchmark_job import store
 from benchmark_job.order import RunOrder
 from benchmark_job.results import Attempt as StoredAttempt
 from components.interface import Attempt, Control, SurfaceError
+from engine import masters
 
 _REQUIRED = ("run", "store", "rung", "rungs", "surface", "tier", "argv", "timeout_s")
 _LOCK_POLL_S = 0.5
@@ -65,7 +66,7 @@ class RunProvider(ResourceProvider):
         self._config = req.config
         # The SDK answers a failure with the formatted traceback; without frames that's the message, on its own.
         sys.tracebacklimit = 0
-        if os.environ.get("GPUBENCH_ENGINE") != "embedded":
+        if masters.running_engine() == masters.PULUMI:
             threading.Thread(target=_end_with_engine, daemon=True).start()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -80,10 +81,11 @@ class RunProvider(ResourceProvider):
         return CheckResult(news, failures)
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        # The run's name holds all that matters. Where it runs, and whether it was due when it was declared, are no
-        # properties of the results; a run that is due again (its results are gone) is carried out again in place.
+        # The run's name holds all that matters; where it runs is no property of the results. `found` is the attempt
+        # that has them, as the program saw it: none means that the run is due (again), and then it is carried out in
+        # place; another one than we know means that its results stand for the run now.
         replaces = ["run"] if olds.get("run") != news.get("run") else []
-        return DiffResult(changes=bool(replaces) or bool(news.get("due")), replaces=replaces)
+        return DiffResult(changes=bool(replaces) or news.get("found") != olds.get("attempt"), replaces=replaces)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         order = RunOrder.from_props(props)
@@ -108,7 +110,7 @@ class RunProvider(ResourceProvider):
         try:
             if (found := store.complete_attempt(root, order.run, order.rungs)) is not None:
                 return store.outputs(found)
-            with _locked(store.run_folder(root, order.run), say) as lock:
+            with _locked(store.run_folder(root, order.run), order.stamps.get("stack"), say) as lock:
                 # Whoever held the lock may have finished the run meanwhile.
                 if (found := store.complete_attempt(root, order.run, order.rungs)) is None:
                     found = self._attempt(order, root, lock, asked_at, say)
@@ -160,7 +162,7 @@ class RunProvider(ResourceProvider):
 
 
 class Run(Resource, module="gpubench", name="Run"):
-    """The results of one run. Inputs: a RunOrder's fields and `due`; outputs: what its results say."""
+    """The results of one run. Inputs: a RunOrder's fields and the attempt `found`; outputs: what its results say."""
 
     run: pulumi.Output[str]
     attempt: pulumi.Output[str]
@@ -173,9 +175,11 @@ class Run(Resource, module="gpubench", name="Run"):
     cost_usd: pulumi.Output[float]
     duration_s: pulumi.Output[float]
 
-    def __init__(self, name: str, order: RunOrder, *, due: bool, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, order: RunOrder, *, found: str | None, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         computed = dict.fromkeys(store.OUTPUTS)  # declared, so that they exist (unknown) in a preview
-        super().__init__(RunProvider(), name, {**computed, **order.to_props(), "due": due}, opts)
+        super().__init__(RunProvider(), name, {**computed, **order.to_props(), "found": found or ""}, opts)
 
 
 class _Speaker:
@@ -191,7 +195,7 @@ class _Speaker:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path, say: Callable[[str], None]) -> Iterator[int]:
+def _locked(folder: Path, stack: object, say: Callable[[str], None]) -> Iterator[int]:
     """Hold the run's lock; wait for an attempt that is still ending. The kernel frees it with its last holder."""
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / store.LOCK, os.O_RDWR | os.O_CREAT, 0o644)
@@ -208,6 +212,8 @@ def _locked(folder: Path, say: Callable[[str], None]) -> Iterator[int]:
                 if _engine_is_gone():
                     raise RunFailed("the engine is gone") from None
                 time.sleep(_LOCK_POLL_S)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(stack or "").encode(), 0)  # whose run it is: `gpubench stop` ends its stack's only
         yield descriptor
     finally:
         os.close(descriptor)
@@ -226,7 +232,7 @@ def _engine_is_gone() -> bool:
     The Pulumi CLI reads what a provider prints; once it is dead, that pipe has no reader (a provider's parent may be
     a shell that lives on: parents tell nothing). The embedded engine is this very process.
     """
-    if os.environ.get("GPUBENCH_ENGINE") == "embedded":
+    if masters.running_engine() == masters.EMBEDDED:
         return False
     try:
         poll = select.poll()

@@ -11,6 +11,7 @@ A store that isn't there yet means that everything is due. One that can't be rea
 from __future__ import annotations
 
 import fcntl
+import shutil
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -92,12 +93,13 @@ def outputs(found: Attempt) -> dict[str, Any]:
     loaded = found.load()
     figures = dict(headline(loaded))
     verdict = str(figures.pop("loadgen", "none"))
-    for said_elsewhere in ("status", "obtained_tier", "cost_usd", "duration_s"):
+    tier = figures.pop("obtained_tier", "unknown")
+    for said_elsewhere in ("status", "cost_usd", "duration_s"):
         figures.pop(said_elsewhere, None)
     known = {
         "attempt": found.attempt_id,
         "obtained_rung": found.rung,
-        "obtained_tier": obtained_tier(loaded),
+        "obtained_tier": tier,
         "verdict": verdict,
         # Five digits: more than the measurement is worth, and short enough to read among a stack's outputs.
         "headline": {
@@ -110,31 +112,21 @@ def outputs(found: Attempt) -> dict[str, Any]:
     return {key: value for key, value in known.items() if value is not None}
 
 
-def obtained_tier(loaded: results.RunResults) -> str:
-    """The tier that a run got, by its GPU's name; `cpu` without a GPU."""
-    import catalog
-
-    if loaded.stamps.obtained_tier:
-        return loaded.stamps.obtained_tier
-    if loaded.gpu_name is None:
-        return "cpu"
-    return catalog.tier_of_gpu(loaded.gpu_name, loaded.gpu_memory_gb) or loaded.gpu_name
-
-
-def active_runs(store: Path) -> Iterator[str]:
-    """The runs of which an attempt is under way on this machine: those whose lock is held."""
+def active_runs(store: Path, stack: str | None = None) -> Iterator[str]:
+    """The runs under way on this machine, those whose lock is held; of one stack only, if it is given."""
     for path in sorted(store.glob(f"runs/*/{LOCK}")):
         with path.open() as file:
             try:
                 # Shared: two who look must not take each other for a run.
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                yield path.parent.name
+                if stack is None or file.read().strip() == stack:
+                    yield path.parent.name
 
 
-def request_stop(store: Path) -> list[str]:
-    """Ask all runs under way to stop; their names."""
-    runs = list(active_runs(store))
+def request_stop(store: Path, stack: str) -> list[str]:
+    """Ask the stack's runs under way to stop; their names."""
+    runs = list(active_runs(store, stack))
     for run in runs:
         stop_file(store, run).write_text(f"{time.time()}\n")
     return runs
@@ -145,19 +137,36 @@ def _relative(path: Path) -> str:
     return path.relative_to(PROJECT_ROOT).as_posix() if path.is_relative_to(PROJECT_ROOT) else str(path)
 
 
-def runs_of_stack(store: Path, stack: str) -> list[Path]:
-    """The folders of the runs that this stack made, or had a part in."""
-    return [
-        folder
-        for folder in _run_folders(store)
-        if any(_stack_of(one) == stack for one in folder.iterdir() if one.is_dir())
-    ]
+def attempts_of_stack(store: Path, stack: str) -> list[Path]:
+    """The folders of the attempts that this stack made; other stacks may live on them."""
+    return [one for run in _run_folders(store) for one in run.iterdir() if one.is_dir() and _stack_of(one) == stack]
+
+
+def delete_results(store: Path, stack: str) -> int:
+    """Delete the attempts that this stack made, and its report; how many there were.
+
+    Runs under way are left alone. Raises StoreError where something can't be deleted.
+    """
+    busy = set(active_runs(store))
+    attempts = [folder for folder in attempts_of_stack(store, stack) if folder.parent.name not in busy]
+    try:
+        for folder in attempts:
+            shutil.rmtree(folder)
+            folder.with_name(f"{folder.name}.log").unlink(missing_ok=True)
+        for run in {folder.parent for folder in attempts}:
+            if not any(one.is_dir() for one in run.iterdir()):
+                shutil.rmtree(run)
+        shutil.rmtree(store / "reports" / stack, ignore_errors=True)
+    except OSError as error:
+        raise StoreError(
+            f"results can't be deleted: {error}. Files that a container wrote as root need: sudo rm -r {error.filename}"
+        ) from None
+    return len(attempts)
 
 
 def newest_attempt_of_stack(store: Path, stack: str) -> Path | None:
     """The folder of the stack's newest attempt, whatever came of it."""
-    folders = [one for run in _run_folders(store) for one in run.iterdir() if one.is_dir() and _stack_of(one) == stack]
-    return max(folders, key=lambda folder: folder.name, default=None)
+    return max(attempts_of_stack(store, stack), key=lambda folder: folder.name, default=None)
 
 
 def _run_folders(store: Path) -> list[Path]:

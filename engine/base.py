@@ -30,22 +30,6 @@ class Changes:
     delete: int = 0
     same: int = 0
 
-    @property
-    def any(self) -> bool:
-        return bool(self.create or self.update or self.replace or self.delete)
-
-    def __str__(self) -> str:
-        parts = [
-            f"{sign} {count} to {verb}" if count else ""
-            for sign, count, verb in (
-                ("+", self.create, "create"),
-                ("~", self.update, "update"),
-                ("+-", self.replace, "replace"),
-                ("-", self.delete, "delete"),
-            )
-        ]
-        return ", ".join([part for part in parts if part] + [f"{self.same} unchanged"])
-
 
 @dataclass(frozen=True)
 class Result:
@@ -71,6 +55,3 @@ class Engine(Protocol):
 
     def outputs(self) -> Mapping[str, object]:
         """The stack's outputs as of its last update, secrets masked; empty if there was none."""
-
-    def resource_count(self) -> int:
-        """How many resources the stack's state holds."""

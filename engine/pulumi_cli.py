@@ -100,9 +100,6 @@ class PulumiCli:
         outputs: Mapping[str, object] = json.loads(self._ask("stack", "output", "--json", "--stack", self._stack))
         return outputs
 
-    def resource_count(self) -> int:
-        return len(self._export()["deployment"].get("resources") or []) if self._exists() else 0
-
     # -- stacks ---------------------------------------------------------------------------------------------------
 
     def _exists(self) -> bool:

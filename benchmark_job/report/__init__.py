@@ -4,8 +4,9 @@
     write_report(runs, Path("reports/local"))
     headline(run)
 
-Importing this costs nothing: rich and the page's parts are loaded when something is rendered. Where the obtained tier
-isn't stamped, it is read from the GPU's name; `tier_of` is that look-up and can be given (tests, another catalogue).
+Importing this costs nothing: rich and the page's parts are loaded when something is rendered. The obtained tier is
+read from the GPU's name, and only without one from the stamp; `tier_of` is that look-up and can be given (tests,
+another catalogue).
 """
 
 from __future__ import annotations
@@ -22,11 +23,10 @@ TierOf = Callable[[str, float | None], str | None]
 
 
 def tier_of_gpu(name: str, memory_gb: float | None) -> str | None:
-    """The catalogue's answer; the catalogue is read only when a run's tier isn't stamped."""
+    """The catalogue's answer; the catalogue is read only when a run has a GPU."""
     import catalog
 
-    tier = catalog.tier_of_gpu(name, memory_gb)
-    return None if tier is None else str(getattr(tier, "name", tier))
+    return catalog.tier_of_gpu(name, memory_gb)
 
 
 def headline(run: RunResults, tier_of: TierOf = tier_of_gpu) -> dict[str, float | str]:

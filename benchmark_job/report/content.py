@@ -198,14 +198,12 @@ def verdict_of(records: Sequence[ResNet50Record]) -> str:
 
 
 def obtained_tier(run: RunResults, tier_of: TierOf) -> str | None:
-    """The stamp, or the tier of the first GPU's name; `cpu` where the hardware block says that there is no GPU."""
-    if run.stamps.obtained_tier:
-        return run.stamps.obtained_tier
+    """The tier of the first GPU's name, `cpu` where the hardware block says that there is none; else the stamp."""
     if run.gpu_name:
         return tier_of(run.gpu_name, run.gpu_memory_gb)
     if run.document and "gpus" in run.document.hardware.model_fields_set:
         return "cpu"
-    return None
+    return run.stamps.obtained_tier
 
 
 def figures_of(run: RunResults) -> list[KeyFigure]:

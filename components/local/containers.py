@@ -130,7 +130,7 @@ class Docker(ContainerTool):
 
     def command(self, spec: Spec) -> Command:
         argv = [self.program, "run", "--rm", "--name", spec.name, "--label", f"gpubench-run={spec.run}"]
-        argv += ["--pull", "never", "--shm-size", _SHM, *self._more_arguments(gpu=spec.gpu and _has_nvidia_gpu())]
+        argv += ["--pull", "never", "--shm-size", _SHM, *self._more_arguments(gpu=spec.gpu and has_nvidia_gpu())]
         argv += ["--volume", f"{spec.results.resolve()}:{RESULTS_IN_CONTAINER}", *_environment(spec.env)]
         for variable in spec.secrets:
             argv += ["--env", variable]  # its value comes from the command's own environment
@@ -190,7 +190,7 @@ class Buildah(ContainerTool):
             exports = [f"export {variable}={shlex.quote(value)}\n" for variable, value in spec.secrets.items()]
             stdin = "".join([*exports, 'exec "$@" </dev/null\n'])
         create = ["from", "--pull=never", "--name", spec.name, "--shm-size", _SHM]
-        if spec.gpu and _has_nvidia_gpu():
+        if spec.gpu and has_nvidia_gpu():
             create += [f"--device={device}" for device in sorted(Path("/dev").glob("nvidia*")) if not device.is_dir()]
         self._output(*create, reference)
         argv = [self.program, "run", "--volume", f"{spec.results.resolve()}:{RESULTS_IN_CONTAINER}"]
@@ -251,5 +251,6 @@ def _sha256(digest: str) -> str:
     return digest if digest.startswith("sha256:") else f"sha256:{digest}"
 
 
-def _has_nvidia_gpu() -> bool:
+def has_nvidia_gpu() -> bool:
+    """Whether this machine shows an NVIDIA GPU."""
     return Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None

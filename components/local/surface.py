@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import stat
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pulumi
 
+import catalog
 import results_folder
 from benchmark_job.order import PROJECT_ROOT, RunOrder
 from components.interface import Attempt, Control, SurfaceError
@@ -64,6 +67,8 @@ def execute(order: RunOrder, attempt: Attempt, control: Control) -> None:
     before = results.stat()
     secrets = sorted(attempt.secrets.values())
     stamps = {**order.stamps, "attempt": results.name}
+    if (tier := _obtained_tier(order)) is not None:
+        stamps["obtained_tier"] = tier
     contract = {"GPUBENCH_RESULTS": str(results), "GPUBENCH_STAMPS": json.dumps(stamps)}
     if order.image is None:
         argv = [sys.executable, "-u", "-m", "workload", "--results", str(results), *order.argv]
@@ -101,31 +106,71 @@ def execute(order: RunOrder, attempt: Attempt, control: Control) -> None:
         "stamps": stamps,
         "secrets": secrets,
     }
-    with attempt.log.open("ab") as log:
+    with _machine(attempt, control) as machine, attempt.log.open("ab") as log:
         supervisor = subprocess.Popen(
             [sys.executable, "-m", "components.local.supervisor"],
             cwd=PROJECT_ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=log,
-            pass_fds=[attempt.lock],
+            pass_fds=[attempt.lock, machine],
             start_new_session=True,  # a Ctrl-C in the terminal reaches the run by the stop file, in order
         )
-    assert supervisor.stdin is not None
-    try:
-        with suppress(BrokenPipeError):  # it couldn't even start; its exit code says so below
-            supervisor.stdin.write(json.dumps(task).encode() + b"\n")
-            supervisor.stdin.flush()
-        _follow(supervisor, results, control, Redactor(secrets))
-    finally:
-        with suppress(OSError):
-            supervisor.stdin.close()
-        with suppress(OSError):
-            results.chmod(stat.S_IMODE(before.st_mode))
+        assert supervisor.stdin is not None
+        try:
+            with suppress(BrokenPipeError):  # it couldn't even start; its exit code says so below
+                supervisor.stdin.write(json.dumps(task).encode() + b"\n")
+                supervisor.stdin.flush()
+            _follow(supervisor, results, control, Redactor(secrets))
+        finally:
+            with suppress(OSError):
+                supervisor.stdin.close()
+            with suppress(OSError):
+                results.chmod(stat.S_IMODE(before.st_mode))
     if supervisor.returncode != 0:
         raise SurfaceError(
             f"its supervisor ended with {supervisor.returncode} and could not seal {results}{_said(attempt.log)}"
         )
+
+
+@contextmanager
+def _machine(attempt: Attempt, control: Control) -> Iterator[int]:
+    """Hold this machine, so that runs of two stacks don't measure each other; the open file that holds it.
+
+    The supervisor inherits it, and the kernel frees it with its last holder.
+    """
+    path = Path(tempfile.gettempdir()) / f"gpubench-{os.getuid()}.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        waiting = False
+        while not control.engine_is_gone():
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not waiting:
+                    control.say("another run is under way on this machine; waiting for its end, to measure alone")
+                    waiting = True
+                with suppress(FileNotFoundError):
+                    if attempt.stop.stat().st_mtime >= attempt.folder.stat().st_mtime:
+                        raise SurfaceError("it was stopped before it began; run `gpubench up` again") from None
+                time.sleep(_POLL_S)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _obtained_tier(order: RunOrder) -> str | None:
+    """The tier that a run gets here: what its container can't be trusted to say. None: its results have to tell."""
+    if order.tier == "cpu" or not containers.has_nvidia_gpu():
+        return "cpu"
+    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout
+        name, memory_mib = (part.strip() for part in said.splitlines()[0].rsplit(",", 1))
+        return catalog.tier_of_gpu(name, float(memory_mib) * 2**20 / 1e9)
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return None
 
 
 def _follow(supervisor: subprocess.Popen[bytes], results: Path, control: Control, redactor: Redactor) -> None:

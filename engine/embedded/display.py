@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
-from typing import TextIO
 
 from engine.base import Changes
 from engine.embedded import properties
@@ -21,13 +19,13 @@ _DONE = {"create": "created", "update": "updated", "replace": "replaced", "delet
 class Display:
     """Prints an operation's steps, messages and summary, and counts its changes. Safe to call from several threads."""
 
-    def __init__(self, stack: str, *, preview: bool, out: TextIO | None = None) -> None:
-        self._out = out or sys.stdout
+    def __init__(self, stack: str, doing: str, *, preview: bool = False) -> None:
+        """`doing`: what the first line says, e.g. `Updating`."""
         self._preview = preview
         self._started = time.monotonic()
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
-        self._print(f"{'Previewing update' if preview else 'Updating'} ({stack}), embedded engine:")
+        self._print(f"{doing} ({stack}), embedded engine:")
 
     @property
     def changes(self) -> Changes:
@@ -71,4 +69,4 @@ class Display:
 
     def _print(self, line: str) -> None:
         with self._lock:
-            print(line, file=self._out, flush=True)
+            print(line, flush=True)

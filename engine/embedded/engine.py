@@ -52,10 +52,15 @@ class EmbeddedEngine:
         with self._locked():
             snapshot = self._snapshot()
             self._clear_pending(snapshot)
-            display = Display(self._stack, preview=False)
+            display = Display(self._stack, "Destroying")
             config = load_stack_config(self._project, self._stack)
             monitor = self._monitor(snapshot, config, display, preview=False)
-            monitor.delete_all(snapshot.resources[::-1])
+            try:
+                monitor.delete_all(snapshot.resources[::-1])
+            except EngineError as error:
+                raise EngineError(
+                    f"{error}\nWhat is left is kept in {self.state_file}; run this again to go on."
+                ) from error
             display.summary({})
             self.state_file.unlink(missing_ok=True)
             return Result({}, display.changes)
@@ -63,9 +68,6 @@ class EmbeddedEngine:
     def outputs(self) -> Mapping[str, object]:
         stack = next((one for one in self._snapshot().resources if one.type == STACK_TYPE), None)
         return {} if stack is None else properties.masked(stack.outputs)
-
-    def resource_count(self) -> int:
-        return len(self._snapshot().resources)
 
     @property
     def state_file(self) -> Path:
@@ -78,7 +80,7 @@ class EmbeddedEngine:
         config = load_stack_config(self._project, self._stack)
         if config.unreadable and not preview:
             raise InputError(unreadable_message(config))
-        display = Display(self._stack, preview=preview)
+        display = Display(self._stack, "Previewing update" if preview else "Updating", preview=preview)
         if config.unreadable:
             display.message("warning", unreadable_message(config))
         monitor = self._monitor(snapshot, config, display, preview=preview)
@@ -117,7 +119,6 @@ class EmbeddedEngine:
         # A failing program leaves futures that nobody awaits; asyncio's complaints about them would bury the failure.
         asyncio_log = logging.getLogger("asyncio")
         level, asyncio_log.level = asyncio_log.level, logging.CRITICAL
-        os.environ[ENGINE_VARIABLE] = EMBEDDED
         with _working_directory(self._project), ThreadPoolExecutor(PARALLEL) as executor:
             loop = asyncio.new_event_loop()
             loop.set_default_executor(executor)
@@ -144,6 +145,7 @@ class EmbeddedEngine:
             key: properties.secret(value) if key in config.secret_keys else value
             for key, value in config.values.items()
         }
+        os.environ[ENGINE_VARIABLE] = EMBEDDED  # for the program, and for the providers, which live in this process
         providers = {DYNAMIC_PACKAGE: DynamicProvider(config.values)}
         return Monitor(self._stack, snapshot, providers, wire, display, preview=preview)
 

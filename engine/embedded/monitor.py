@@ -41,6 +41,18 @@ _REFUSED_OPTIONS = {
 }
 
 
+_HOOK_MOMENTS = {
+    "before_create": "BeforeCreate",
+    "after_create": "AfterCreate",
+    "before_update": "BeforeUpdate",
+    "after_update": "AfterUpdate",
+    "before_delete": "BeforeDelete",
+    "after_delete": "AfterDelete",
+    "on_error": "OnError",
+}
+"""A request's field and the state's name for each kind of hook (sdk/go/common/resource/resource_hooks.go)."""
+
+
 class Refused(EngineError):
     """The program asks for something that this engine doesn't do, by name, with the way out."""
 
@@ -94,10 +106,10 @@ class Monitor(MockMonitor):
         self._display = display
         self._preview = preview
         self._lock = threading.RLock()
-        self._registered: list[str] = []
+        self._registered = snapshot.registered
+        self._registered.clear()
         self._hooks: dict[str, _Hook] = {}
         self._error_hooks: dict[str, _Hook] = {}
-        self._bindings: dict[str, resource_pb2.RegisterResourceRequest.ResourceHooksBinding] = {}
         self._failed = threading.Event()
 
     # -- the calls that a program makes ----------------------------------------------------------------------------
@@ -192,7 +204,6 @@ class Monitor(MockMonitor):
             if urn in self._registered:
                 raise EngineError(f"{urn}: two resources of one name; give one of them another name")
             self._registered.append(urn)
-            self._bindings[urn] = request.hooks
         desired = Resource(
             urn=urn,
             type=request.type,
@@ -206,11 +217,18 @@ class Monitor(MockMonitor):
             protect=request.protect,
             retainOnDelete=request.retainOnDelete,
             deletedWith=request.deletedWith,
+            resourceHooks={
+                name: list(getattr(request.hooks, moment))
+                for moment, name in _HOOK_MOMENTS.items()
+                if getattr(request.hooks, moment)
+            },
         )
         if not request.custom:
             return self._register_component(desired)
         if provider is None:
             return self._register_unknown(request, desired)
+        if request.provider:
+            raise Refused("the option provider (an explicit one)", urn)
         return self._register_custom(request, desired, provider)
 
     def _register_component(self, desired: Resource) -> resource_pb2.RegisterResourceResponse:
@@ -384,16 +402,16 @@ class Monitor(MockMonitor):
         # depends on.
         gone = [one for one in reversed(self._snapshot.resources) if one.delete or one.urn not in self._registered]
         self.delete_all(gone)
-        if not self._preview:
-            order = {urn: index for index, urn in enumerate(self._registered)}
-            self._snapshot.resources.sort(key=lambda one: order[one.urn])
-            self._snapshot.save()
 
     def delete_all(self, resources: list[Resource]) -> None:
-        """Delete these, in this order; nothing at all if one of them is protected."""
+        """Delete these, in this order; nothing at all if one of them is protected or has hooks that can't be called."""
         for resource in resources:
             if resource.protect:
                 raise EngineError(_protected(resource))
+            for moment in ("BeforeDelete", "AfterDelete"):
+                for name in resource.resourceHooks.get(moment, ()):
+                    if name not in self._hooks:
+                        raise Refused(f"delete hooks without the program that has them ({name})", resource.urn)
         urns = [resource.urn for resource in resources]
         for resource in resources:
             self._delete(resource, quiet=resource.type.startswith("pulumi:providers:") or resource.delete, with_=urns)
@@ -414,9 +432,8 @@ class Monitor(MockMonitor):
     def _error_hooks_ask_retry(
         self, operation: str, desired: Resource, old: Resource | None, errors: list[str]
     ) -> bool:
-        binding = self._bindings.get(desired.urn)
         retry = False
-        for name in binding.on_error if binding else ():
+        for name in desired.resourceHooks.get("OnError", ()):
             request = resource_pb2.ErrorHookRequest(
                 urn=desired.urn,
                 id=desired.id,
@@ -444,8 +461,7 @@ class Monitor(MockMonitor):
         new_inputs: Properties | None = None,
         new_outputs: Properties | None = None,
     ) -> None:
-        binding = self._bindings.get(resource.urn)
-        for name in getattr(binding, moment) if binding else ():
+        for name in resource.resourceHooks.get(_HOOK_MOMENTS[moment], ()):
             hook = self._registered_hook(self._hooks, name)
             if self._preview and not hook.on_dry_run:
                 continue

@@ -68,25 +68,6 @@ def masked(value: Json) -> Json:
     return _map(value, lambda _: "[secret]", leaf=lambda leaf: "[unknown]" if leaf == UNKNOWN else leaf)
 
 
-def has_secret(value: Json) -> bool:
-    return any(is_secret(found) for found in walk(value))
-
-
-def has_unknown(value: Json) -> bool:
-    return any(isinstance(found, str) and found == UNKNOWN for found in walk(value))
-
-
-def walk(value: Json) -> Iterable[Json]:
-    """The value and every value within it, secrets' content included."""
-    yield value
-    if isinstance(value, dict):
-        for item in value.values():
-            yield from walk(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from walk(item)
-
-
 def annotate_secrets(outputs: Properties, inputs: Mapping[str, Any], additional: Iterable[str] = ()) -> Properties:
     """Outputs with those wrapped whose input was secret, and those named in `additional_secret_outputs`.
 

@@ -24,6 +24,8 @@ from engine.passphrase import Passphrase
 
 FORMAT_VERSION = 3
 
+_ONLY_THE_CLI = ("pendingReplacement", "external", "taint", "initErrors", "viewOf", "replaceWith")
+
 
 @dataclass
 class Resource:
@@ -43,6 +45,7 @@ class Resource:
     protect: bool = False
     retainOnDelete: bool = False  # noqa: N815
     deletedWith: str = ""  # noqa: N815
+    resourceHooks: dict[str, list[str]] = field(default_factory=dict)  # noqa: N815
     delete: bool = False  # replaced already, still to be deleted
     created: str = ""
     modified: str = ""
@@ -56,7 +59,12 @@ class Resource:
 
     @classmethod
     def from_json(cls, raw: Properties) -> Resource:
-        """Fields that only the CLI writes (source positions and the like) are dropped."""
+        """Raises InputError for what only the CLI can finish; what it only notes (source positions) is dropped."""
+        if unfinished := [key for key in _ONLY_THE_CLI if raw.get(key)]:
+            raise InputError(
+                f"{raw['urn']}: its state has {', '.join(unfinished)}, which only the Pulumi CLI can go on from. Run "
+                "`pulumi up` (or `pulumi destroy`) there first, then move the stack"
+            )
         known = cls.__dataclass_fields__
         return cls(**{key: value for key, value in raw.items() if key in known})
 
@@ -69,6 +77,8 @@ class Snapshot:
         self.path = path
         self.resources: list[Resource] = []
         self.pending: list[tuple[str, Resource]] = []
+        self.registered: list[str] = []
+        """The names that the running program has registered, in that order."""
         self._passphrase = passphrase
         self._crypter: Passphrase | None = None
         self._ciphertexts: dict[str, str] = {}
@@ -122,6 +132,10 @@ class Snapshot:
             self._save()
 
     def _save(self) -> None:
+        # What depends comes after what it depends on, at every moment: a program registers in that order, what it
+        # hasn't registered yet can only depend on what is there already, and nothing on what waits for its deletion.
+        order = {urn: index for index, urn in enumerate(self.registered)}
+        self.resources.sort(key=lambda one: (one.delete, order.get(one.urn, len(order))))
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(".tmp")
         document = self._document()

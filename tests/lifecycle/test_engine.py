@@ -177,6 +177,27 @@ def test_resource_hooks(driver: Driver) -> None:
     assert "hook before_update a says no" in driver.output
     assert driver.calls() == [["hook before_update a", "a"]]
     assert driver.state("a")["outputs"]["seen"] == 2
+    # Destroying without the program there is nobody to call delete hooks: both engines refuse, and delete nothing.
+    driver.run("destroy", fails=True)
+    assert "delete hooks" in driver.output
+    assert driver.names() == {"a"}
+    driver.calls()
+    driver.declare(hooked(2, "y"))
+    driver.run("up")
+    assert driver.calls()[-3:] == [["hook before_delete a", "a"], ["delete", "a-x"], ["hook after_delete a", "a"]]
+
+
+def test_the_state_names_nothing_before_it_has_been_introduced(driver: Driver) -> None:
+    """After a failed update in which a resource came to depend on a new one, too."""
+    driver.declare({"b": {"props": {}}})
+    driver.run("up")
+    driver.declare({"a": {"props": {}}, "b": {"props": {"from": "a"}}, "c": {"props": {"from": "b", "fails": 9}}})
+    driver.run("up", fails=True)
+    names = [one["urn"].rpartition("::")[2] for one in driver.project.resources() if "Probe" in one["type"]]
+    assert names == ["a", "b"]
+    driver.calls()
+    driver.run("destroy")
+    assert driver.calls() == [["delete", "b-None"], ["delete", "a-None"]]
 
 
 def test_protect(driver: Driver) -> None:

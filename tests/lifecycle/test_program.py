@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 import results_folder
 from tests.lifecycle.harness import PASSPHRASE, ROOT, STACK, Project, is_alive, wait_for
@@ -112,6 +114,59 @@ def test_results_of_another_rung_count_unless_one_is_pinned(project: Project) ->
     assert project.outputs()["rung"] == "local/cpu"
     project.configure(ladder=ladder)
     assert "Nothing was due" in project.up()
+    # Going back to the first rung shows that rung's results, not those of the last update.
+    project.configure(ladder=ladder, rung="local/any")
+    assert "Nothing was due" in project.up()
+    shown = json.loads(project.run("results", "--json").stdout)
+    assert shown[0]["manifest"]["stamps"]["rung"] == "local/any"
+    assert project.outputs()["rung"] == "local/any"
+
+
+def test_destroying_results_spares_those_of_another_stack(project: Project) -> None:
+    project.up()
+    other = project.root / "Pulumi.other.yaml"
+    other.write_text((project.root / f"Pulumi.{STACK}.yaml").read_text())
+    (project.complete()[0] / "measurements.jsonl").write_text("damaged, so that both stacks have an attempt\n")
+    project.run("up", "--stack", "other")
+    assert len(project.complete()) == 1
+    destroyed = project.run("destroy", "--results").stdout
+    assert "Deleted: 1 attempts' results" in destroyed
+    assert len(project.complete()) == 1
+    project.run("results", "--stack", "other")
+    project.run("destroy", "--stack", "other", "--results")
+    assert not list((project.root / "results" / "runs").iterdir())
+
+
+def test_stop_ends_the_run_of_its_own_stack_only_whatever_the_config_says(project: Project) -> None:
+    project.control(seconds=120, steps=1000)
+    update = project.start("up")
+    wait_for(project.executions, "the run's start")
+    shutil.copy(project.root / f"Pulumi.{STACK}.yaml", project.root / "Pulumi.other.yaml")
+    assert "No run of stack other" in project.run("stop", "--stack", "other").stdout
+    project.configure(budgett={"usd": -5})  # a mistake keeps nobody from freeing a GPU
+    assert "Stopping" in project.run("stop").stdout
+    update.communicate(timeout=40)
+    assert update.returncode == 1
+    manifest = results_folder.read_manifest(project.attempts()[0])
+    assert manifest is not None
+    assert manifest["status"] == "interrupted"
+
+
+def test_runs_of_two_stacks_do_not_measure_each_other(project: Project) -> None:
+    benchmark = {"workload": ["kernels"], "profile": "smoke"}
+    project.control(seconds=3, steps=30)
+    first = project.start("up")
+    wait_for(project.executions, "the first run's start")
+    other = project.root / "Pulumi.other.yaml"
+    text = yaml.safe_load((project.root / f"Pulumi.{STACK}.yaml").read_text())
+    text["config"]["gpubench:benchmark"] = {**benchmark, "seed": 7}
+    other.write_text(yaml.safe_dump(text))
+    second = project.run("up", "--stack", "other").stdout
+    first.communicate(timeout=40)
+    assert "waiting for its end, to measure alone" in second
+    manifests = [results_folder.read_manifest(path) or {} for path in project.complete()]
+    (_, one_end), (other_start, _) = sorted((one["started_at"], one["finished_at"]) for one in manifests)
+    assert other_start >= one_end
 
 
 def test_a_failed_run_says_cause_and_mend_keeps_what_it_measured_and_can_be_resumed(project: Project) -> None:
@@ -120,7 +175,7 @@ def test_a_failed_run_says_cause_and_mend_keeps_what_it_measured_and_can_be_resu
     assert failed.returncode == 1
     assert "Cause: workload (out-of-memory): the stand-in was told to fail" in failed.stdout
     assert "Mend: take a smaller batch" in failed.stdout
-    assert "local/any is the last rung" in failed.stdout  # the error hook
+    assert "no results from local/any yet" in failed.stdout  # the error hook
     assert len(results_folder.read_records(project.attempts()[0])) == 2
     assert project.pending() == []
 

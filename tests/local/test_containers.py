@@ -125,7 +125,7 @@ class Execution:
         assert results_folder.verify(self.results) == []
         manifest = results_folder.read_manifest(self.results)
         assert manifest is not None
-        assert manifest["stamps"] == {**order.stamps, "attempt": self.name}
+        assert manifest["stamps"] == {**order.stamps, "attempt": self.name, "obtained_tier": "cpu"}
         return manifest
 
 

@@ -123,7 +123,7 @@ def order(tmp_path: Path) -> dict[str, Any]:
         "env": {"SCRIPT": _MEASURES},
         "secret_env": {"TOKEN": "gpubench:token"},
         "stamps": {"run": RUN, "rung": "local/any", "stack": "test", "usd_per_hour": 0, "git_dirty": False},
-        "due": True,
+        "found": "",
     }
 
 
@@ -149,20 +149,21 @@ def test_check_names_what_is_missing(provider: Provider, order: dict[str, Any]) 
     ("changes", "some", "replaces"),
     [
         ({}, False, []),
-        ({"due": True}, True, []),
+        ({"found": ""}, True, []),
+        ({"found": "another"}, True, []),
         ({"run": "ffffffffffff-1"}, True, ["run"]),
-        ({"run": "ffffffffffff-1", "due": True}, True, ["run"]),
+        ({"run": "ffffffffffff-1", "found": ""}, True, ["run"]),
         ({"rung": "local/l4", "tier": "l4", "rungs": ["local/l4"], "stamps": {}, "timeout_s": 99}, False, []),
     ],
 )
-def test_diff_sees_the_run_and_whether_it_is_due_and_nothing_else(
+def test_diff_sees_the_run_and_the_attempt_that_has_its_results_and_nothing_else(
     provider: Provider, order: dict[str, Any], changes: dict[str, Any], some: bool, replaces: list[str]
 ) -> None:
     answer = provider.stub.Diff(
         provider_pb2.DiffRequest(
             id=RUN,
-            olds=_struct({**order, "due": True, "attempt": "a"}),
-            news=_struct({**order, "due": False, **changes}),
+            olds=_struct({**order, "found": "", "attempt": "a"}),
+            news=_struct({**order, "found": "a", **changes}),
         )
     )
     assert answer.changes == (provider_pb2.DiffResponse.DIFF_SOME if some else provider_pb2.DiffResponse.DIFF_NONE)
@@ -257,7 +258,8 @@ def test_a_stop_ends_the_run_and_the_next_create_goes_on(provider: Provider, ord
         # It waits for the lock, and was asked for before the stop: it must not begin afterwards.
         waiting = pool.submit(provider.fails, order)
         wait_for(lambda: any("waiting for its end" in line for line in provider.lines), "the second to wait")
-        assert store.request_stop(Path(order["store"])) == [RUN]
+        assert store.request_stop(Path(order["store"]), "another-stack") == []
+        assert store.request_stop(Path(order["store"]), "test") == [RUN]
         assert "interrupted. Cause: interrupted (signal): stopped on request" in failure.result(10)
         assert "stopped before it began" in waiting.result(10)
     assert list(store.active_runs(Path(order["store"]))) == []
