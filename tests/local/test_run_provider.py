@@ -180,7 +180,7 @@ def test_a_runs_whole_life(provider: Provider, order: dict[str, Any]) -> None:
     assert (outputs["obtained_rung"], outputs["obtained_tier"], outputs["cost_usd"]) == ("local/any", "cpu", 0)
     manifest = results_folder.read_manifest(folder)
     assert manifest is not None
-    assert manifest["stamps"] == {**order["stamps"], "attempt": folder.name}
+    assert manifest["stamps"] == {**order["stamps"], "attempt": folder.name, "obtained_tier": "cpu"}
 
     again, adopted = provider.create({**order, "tier": "l4"})
     assert (again, adopted["attempt"], _attempts(order)) == (RUN, folder.name, [folder])
