@@ -4,6 +4,9 @@
 SHELL := /bin/sh
 VENV := .venv
 
+# scripts/install repeats it in its advice.
+export MAKECMDGOALS
+
 .PHONY: help
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +36,14 @@ $(VENV)/.installed: requirements.txt requirements-workload.txt scripts/install
 $(VENV)/.installed-dev: requirements-dev.txt scripts/install
 	scripts/install $(VENV) requirements-dev.txt
 	@touch $@ $(VENV)/.installed
+
+.PHONY: bench
+bench: setup ## Measure gpubench against its speed and memory goals
+	$(VENV)/bin/python -m benchmarks
+
+.PHONY: pictures
+pictures: setup ## Draw docs/pictures anew from the newest complete results of stack local
+	$(VENV)/bin/python -m benchmark_job.report docs/pictures --stack local
 
 .PHONY: format
 format: setup-dev ## Format the code

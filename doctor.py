@@ -13,6 +13,7 @@ from pathlib import Path
 
 from engine import choice, pulumi_cli
 from engine.base import InputError
+from engine.masters import EMBEDDED
 
 _LIBRARIES = ("pulumi", "pydantic", "torch", "torchvision", "mlcommons-loadgen")
 
@@ -32,13 +33,13 @@ def _findings(project: Path, stack: str, asked: str) -> Iterator[tuple[bool | No
     yield True, "python", f"{platform.python_version()} ({sys.executable}) on {platform.system()} {platform.machine()}"
     yield from _libraries()
     yield _pulumi()
-    yield _engine(stack, asked)
-    yield _settings(project, stack)
+    chosen, engine = _engine(stack, asked)
+    yield engine
+    yield _settings(project, stack, chosen)
     yield _passphrase()
     yield _containers()
     yield _gpu()
-    free = shutil.disk_usage(project).free / 1e9
-    yield free > 1, "disk", f"{free:.0f} GB free for results" + ("" if free > 1 else "; free some space")
+    yield from _disk(project, stack)
 
 
 def _libraries() -> Iterator[tuple[bool | None, str, str]]:
@@ -58,16 +59,19 @@ def _pulumi() -> tuple[bool | None, str, str]:
     return True, "pulumi CLI", f"{pulumi_cli.version(program)} ({program}), {logged_in}"
 
 
-def _engine(stack: str, asked: str) -> tuple[bool | None, str, str]:
+def _engine(stack: str, asked: str) -> tuple[str | None, tuple[bool | None, str, str]]:
+    """The engine's name, None if there is none for this stack; and the finding."""
     try:
         chosen = choice.choose(stack, asked)
     except InputError as error:
-        return False, "engine", str(error)
-    return True, "engine", f"stack {stack} is run by the {chosen.engine} engine, because {chosen.reason}"
+        return None, (False, "engine", str(error))
+    found = f"stack {stack} is run by the {chosen.engine} engine, because {chosen.reason}"
+    return chosen.engine, (True, "engine", found)
 
 
-def _settings(project: Path, stack: str) -> tuple[bool | None, str, str]:
+def _settings(project: Path, stack: str, engine: str | None) -> tuple[bool | None, str, str]:
     import components
+    from benchmark_job import store
     from engine.stack_config import load_stack_config, unreadable_message
     from placement.choice import current_rung
     from settings import Settings, SettingsError
@@ -77,15 +81,35 @@ def _settings(project: Path, stack: str) -> tuple[bool | None, str, str]:
         settings = Settings.from_config(config.values, config.secret_keys, source=f"Pulumi.{stack}.yaml")
         rung = current_rung(settings)
         components.require(str(rung.surface), rung.id)
-    except (SettingsError, InputError, components.SurfaceNotBuilt) as error:
+        store.folder(settings.results.url)
+    except (SettingsError, InputError, components.SurfaceNotBuilt, store.BucketNotBuilt) as error:
         return False, "stack", str(error)
-    if config.unreadable:
+    # The Pulumi CLI opens secrets by itself, also those held by a cloud's key or by Pulumi Cloud.
+    if config.unreadable and engine == EMBEDDED:
         return False, "stack", unreadable_message(config)
     return (
         True,
         "stack",
         f"{stack}: {len(settings.ladder)} rungs, runs go to {rung.id}, results to {settings.results.url}",
     )
+
+
+def _disk(project: Path, stack: str) -> Iterator[tuple[bool | None, str, str]]:
+    """The disk of the results store, or of the folder that it will be made in; nothing if the store isn't known."""
+    from benchmark_job import store
+    from engine.stack_config import load_stack_config
+    from settings import DEFAULT_RESULTS, SettingsError
+
+    try:
+        root = store.folder(load_stack_config(project, stack).values.get("gpubench:results", DEFAULT_RESULTS))
+        there = next(path for path in (root, *root.parents) if path.exists())
+        free = shutil.disk_usage(there).free / 1e9
+    except (SettingsError, InputError, store.BucketNotBuilt):
+        return  # told of the stack already
+    except OSError as error:
+        yield False, "disk", f"the results store can't be looked at: {error}"
+        return
+    yield free > 1, "disk", f"{free:.0f} GB free for results in {root}" + ("" if free > 1 else "; free some space")
 
 
 def _passphrase() -> tuple[bool | None, str, str]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from results_folder import Status
+from tests.results_samples import CPU_STAMPS, cpu_records, folder, resnet50
 
 ROOT = Path(__file__).resolve().parents[1]
 STACKS = sorted(path.name.split(".")[1] for path in ROOT.glob("Pulumi.*.yaml"))
@@ -76,7 +80,7 @@ def test_results_before_there_are_any(tmp_path: Path) -> None:
 def test_stop_when_nothing_runs(tmp_path: Path) -> None:
     project = _copy(tmp_path)
     done = gpubench("stop", cwd=project, PYTHONPATH=str(project))
-    assert (done.returncode, done.stdout) == (0, "No run is under way here.\n")
+    assert (done.returncode, done.stdout) == (0, "No run of stack local is under way here.\n")
 
 
 def test_the_cli_that_is_asked_for_and_is_not_there() -> None:
@@ -105,6 +109,48 @@ def test_doctor_fails_on_a_stack_that_cannot_work(tmp_path: Path) -> None:
     assert "did you mean local?" in done.stdout
 
 
+def test_doctor_finds_a_results_store_that_up_would_refuse(tmp_path: Path) -> None:
+    project = _copy(tmp_path)
+    (project / "Pulumi.local.yaml").write_text(
+        "config:\n  gpubench:ladder: [{surface: local}]\n  gpubench:results: gs://bucket\n"
+    )
+    done = gpubench("doctor", cwd=project, PYTHONPATH=str(project))
+    assert done.returncode == 1
+    assert "!!  stack            gpubench:results: gs://bucket: only a folder works" in done.stdout
+    assert "  disk " not in done.stdout
+
+
+@pytest.mark.parametrize(("engine", "code"), [("embedded", 1), ("pulumi", 0)])
+def test_doctor_on_secrets_that_only_the_cli_can_open(tmp_path: Path, engine: str, code: int) -> None:
+    project = _copy(tmp_path)
+    (project / "Pulumi.local.yaml").write_text(
+        "secretsprovider: gcpkms://projects/p/locations/l/keyRings/r/cryptoKeys/k\n"
+        "config:\n  gpubench:ladder: [{surface: local}]\n"
+        "  gpubench:benchmark: {image: 'example.com/bench:1', env: {TOKEN: {secret: token}}}\n"
+        "  gpubench:token: {secure: AAAAAAAAAAAAAAAA}\n"
+    )
+    (tmp_path / "bin").mkdir()
+    _program(tmp_path / "bin" / "pulumi", "echo v3.200.0\n")
+    done = gpubench(
+        "doctor", "--engine", engine, cwd=project, PYTHONPATH=str(project), GPUBENCH_STATE=str(tmp_path / "state"),
+        PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}", HOME=str(tmp_path),
+    )  # fmt: skip
+    assert done.returncode == code, done.stdout + done.stderr
+    assert ("secrets that can't be read here: gpubench:token" in done.stdout) == bool(code)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc, a file system without any room")
+def test_doctor_looks_at_the_disk_of_the_results_store(tmp_path: Path) -> None:
+    project = _copy(tmp_path)
+    elsewhere = Path("/proc/self/not/there/yet")
+    (project / "Pulumi.local.yaml").write_text(
+        f"config:\n  gpubench:ladder: [{{surface: local}}]\n  gpubench:results: {elsewhere}\n"
+    )
+    done = gpubench("doctor", cwd=project, PYTHONPATH=str(project))
+    assert f"!!  disk             0 GB free for results in {elsewhere}; free some space" in done.stdout
+    assert done.returncode == 1
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -128,23 +174,198 @@ def test_the_script_says_what_to_do_before_anything_is_set_up(tmp_path: Path) ->
     assert "not set up yet; run: make -C" in done.stderr
 
 
-@pytest.mark.parametrize("found", ["Python 3.10.2", "Python 3.14.0"])
-def test_an_unsuitable_python_is_refused_in_one_line(tmp_path: Path, found: str) -> None:
-    old = tmp_path / "python3"
-    old.write_text(f'#!/bin/sh\n[ "$1" = -V ] && echo "{found}" && exit 0\nexit 1\n')
-    old.chmod(0o755)
+@pytest.mark.parametrize("linked", [False, True])
+def test_the_script_runs_this_project_from_anywhere(tmp_path: Path, *, linked: bool) -> None:
+    project = _copy(tmp_path / "a folder")
+    (project / ".venv" / "bin").mkdir(parents=True)
+    (project / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    for name in ("cli.py", "settings/__init__.py", "engine/__init__.py", "catalog/__init__.py"):
+        trap = tmp_path / "elsewhere" / name
+        trap.parent.mkdir(parents=True, exist_ok=True)
+        trap.write_text("raise SystemExit('this is the caller's file')\n")
+    script = project / "gpubench"
+    if linked:
+        # A link with a path from the root, behind one with a path from its own folder.
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "first").symlink_to(script)
+        script = tmp_path / "bin" / "gpubench"
+        script.symlink_to("../first")
+    # The environment's packages, which a link to its interpreter alone doesn't bring; no way to the project.
+    packages = os.pathsep.join(path for path in sys.path if path.endswith("site-packages"))
     done = subprocess.run(
-        [ROOT / "scripts" / "install", tmp_path / "venv", ROOT / "requirements.txt"],
-        env={"PATH": os.environ["PATH"], "PYTHON": str(old)}, capture_output=True, text=True, check=False,
+        [script, "preview", "--engine", "embedded"],
+        cwd=tmp_path / "elsewhere",
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": packages},
+        capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "benchmark-run-1" in done.stdout
+
+
+def _install(venv: Path, path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """scripts/install with nothing but the fake programs of a folder, and the system's own tools, on the PATH."""
+    requirements = path / "requirements.txt"
+    requirements.write_text("")
+    return subprocess.run(
+        [ROOT / "scripts" / "install", venv, requirements],
+        env={"PATH": f"{path}:{_tools(path)}", **environment}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def _tools(path: Path) -> Path:
+    """The few programs that scripts/install needs: neither uv nor any Python is among them."""
+    tools = path / "tools"
+    tools.mkdir(exist_ok=True)
+    for name in ("sh", "rm", "mkdir", "cp", "chmod", "tail", "cat"):
+        found = shutil.which(name)
+        assert found is not None
+        if not (tools / name).exists():
+            (tools / name).symlink_to(found)
+    return tools
+
+
+def _program(path: Path, body: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{body}")
+    path.chmod(0o755)
+    return path
+
+
+def _python(path: Path, version: str, *, pip: bool = True, ensurepip: bool = True) -> Path:
+    """An interpreter that says of itself what it is told to; its environments are copies of itself."""
+    suitable = version.startswith(("3.11.", "3.12.", "3.13."))
+    return _program(
+        path,
+        f"""case "$*" in
+    -V) echo "Python {version}" ;;
+    "-m venv "*)
+        mkdir -p "$3/bin" && cp "$0" "$3/bin/python"
+        {"exit 0" if ensurepip else "echo 'ensurepip is not available'; exit 1"} ;;
+    "-m pip "*) {'echo "$*" >> "$0.pip"' if pip else "echo No module named pip >&2; exit 1"} ;;
+    *) exit {int(not suitable)} ;;
+esac
+""",
+    )
+
+
+@pytest.mark.parametrize("found", ["3.10.2", "3.14.0"])
+def test_an_unsuitable_python_is_refused_in_one_line(tmp_path: Path, found: str) -> None:
+    old = _python(tmp_path / "old", found)
+    done = _install(tmp_path / "venv", tmp_path, PYTHON=str(old))
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert f"needs Python 3.11, 3.12 or 3.13, and {old} is {found}" in done.stderr
+    assert f"needs Python 3.11, 3.12 or 3.13, and {old} is Python {found}" in done.stderr
 
 
-def _copy(folder: Path) -> Path:
+def test_the_refusal_is_about_python3(tmp_path: Path) -> None:
+    _python(tmp_path / "python3", "3.9.6")
+    _python(tmp_path / "python3.11", "3.10.99")  # the last one looked at
+    done = _install(tmp_path / "venv", tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "and python3 is Python 3.9.6; name one: make up PYTHON=python3.12" in done.stderr
+
+
+def test_no_python_at_all(tmp_path: Path) -> None:
+    done = _install(tmp_path / "venv", tmp_path, MAKECMDGOALS="setup")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "and python3 is not there; name one: make setup PYTHON=python3.12" in done.stderr
+
+
+def test_make_names_its_own_target_in_the_advice(tmp_path: Path) -> None:
+    project = _copy(tmp_path)
+    old = _python(tmp_path / "old", "3.10.2")
+    done = subprocess.run(
+        ["make", "setup-dev", f"PYTHON={old}"], cwd=project, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "name one: make setup-dev PYTHON=python3.12" in done.stderr
+
+
+def test_another_python_that_suits_is_taken(tmp_path: Path) -> None:
+    _python(tmp_path / "python3", "3.9.6")
+    _python(tmp_path / "python3.12", "3.12.1")
+    done = _install(tmp_path / "venv", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "3.12.1" in (tmp_path / "venv" / "bin" / "python").read_text()
+    assert "--require-hashes" in (tmp_path / "venv" / "bin" / "python.pip").read_text()
+
+
+def test_a_python_without_ensurepip_leaves_no_half_made_environment(tmp_path: Path) -> None:
+    _python(tmp_path / "python3", "3.11.2", pip=False, ensurepip=False)
+    for _ in range(2):  # the second time it must not pass for made
+        done = _install(tmp_path / "venv", tmp_path)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert "apt-get install python3-venv" in done.stderr
+        assert not (tmp_path / "venv").exists()
+
+
+def test_an_environment_without_pip_is_made_anew(tmp_path: Path) -> None:
+    venv = tmp_path / "venv"
+    (venv / "bin").mkdir(parents=True)
+    _python(venv / "bin" / "python", "3.11.2", pip=False)
+    _python(tmp_path / "python3", "3.11.3")
+    done = _install(venv, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "3.11.3" in (venv / "bin" / "python").read_text()
+
+
+def test_uv_needs_neither_pip_nor_ensurepip(tmp_path: Path) -> None:
+    _python(tmp_path / "python3", "3.11.2", pip=False, ensurepip=False)
+    _program(
+        tmp_path / "uv",
+        f"""echo "$*" >> "{tmp_path}/uv.log"
+[ "$1" = venv ] || exit 0
+mkdir -p "$5/bin" && cp "$4" "$5/bin/python"
+""",
+    )
+    done = _install(tmp_path / "venv", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second = (tmp_path / "uv.log").read_text().splitlines()
+    assert first == f"venv --quiet --python {tmp_path}/python3 {tmp_path}/venv"
+    assert second.startswith("pip install ") and "--require-hashes" in second
+
+
+def test_pictures_come_from_the_newest_complete_results(tmp_path: Path) -> None:
+    project = _copy(tmp_path)
+    offline = [resnet50("Offline", "fp32", batch, speed, None) for batch, speed in ((1, 4.0), (8, 77.7))]
+    newest = cpu_records()
+    for attempt, stack, records, status in (
+        ("20261121T101530Z-a1b2", "local", offline, Status.COMPLETE),
+        ("20261122T101530Z-a1b2", "local", newest, Status.COMPLETE),
+        ("20261123T101530Z-a1b2", "local", offline, Status.INTERRUPTED),
+        ("20261124T101530Z-a1b2", "dev", offline, Status.COMPLETE),
+    ):
+        path = project / "results" / "runs" / "77aa00bb11cc-1" / attempt
+        stamps = {**CPU_STAMPS, "stack": stack, "attempt": attempt}
+        folder(path, records, stamps=stamps, status=status, gpu=False)
+    pictures = project / "docs" / "pictures"
+
+    def draw(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "benchmark_job.report", "docs/pictures", *arguments],
+            cwd=project, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    done = draw()
+    assert done.returncode == 0, done.stderr
+    assert "20261122T101530Z-a1b2" in done.stdout
+    kinds = ("kernels", "latency", "throughput")
+    assert sorted(path.name for path in pictures.iterdir()) == [
+        f"{kind}-{theme}.svg" for kind in kinds for theme in ("dark", "light")
+    ]
+    shown = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"docs/pictures/([^\"]+)", shown)) <= {path.name for path in pictures.iterdir()}
+    assert "77.7" not in (pictures / "throughput-light.svg").read_text()
+    # Results of another kind: what isn't measured any more is no picture any more.
+    assert draw("--stack", "dev").returncode == 0
+    assert "77.7" in (pictures / "throughput-light.svg").read_text()
+    assert sorted(path.name for path in pictures.iterdir()) == ["throughput-dark.svg", "throughput-light.svg"]
+    assert draw("--stack", "prod").returncode == 1
+    assert draw("--stack", "prodd").returncode == 2
+
+
+def _copy(parent: Path) -> Path:
     """The project's sources, for tests that write into them."""
-    project = folder / "gpubench"
+    project = parent / "gpubench"
     ignore = shutil.ignore_patterns(".git", ".venv", ".gpubench", "results", "tests", "docs", "__pycache__", ".*_cache")
     shutil.copytree(ROOT, project, ignore=ignore)
     return project

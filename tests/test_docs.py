@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import yaml
 
 from settings import (
     DEFAULT_BUDGET_HOURS,
@@ -31,6 +32,7 @@ from settings.shapes import BenchmarkShape, BudgetShape, EntryShape
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "workload" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCKS = re.findall(r"^```([^\n]*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 EXAMPLES = [
     (body, BLOCKS[index + 1][1].split() if BLOCKS[index + 1 : index + 2] and BLOCKS[index + 1][0] == "rungs" else None)
@@ -112,13 +114,46 @@ def test_defaults_and_limits_are_the_code_s() -> None:
     assert f"at most {MAX_LABELS}." in TEXT and f"text, default `{DEFAULT_RESULTS}`" in TEXT
 
 
-def test_links_lead_somewhere() -> None:
-    headings = {
-        re.sub(r"[^a-z0-9 -]", "", line.lower()).strip().replace(" ", "-")
-        for line in re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
+def test_pulumi_yaml_demands_the_ladder_alone() -> None:
+    # The Pulumi CLI refuses a stack that lacks a declared key without a default; null is none.
+    declared = yaml.safe_load((ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))["config"]
+    assert [*declared, "rung"] == list(KNOWN_KEYS)
+    assert [key for key, one in declared.items() if one.get("default") is None] == ["ladder"]
+    defaults = {f"gpubench:{key}": one["default"] for key, one in declared.items() if "default" in one}
+    ladder = [{"surface": "local"}]
+    bare, filled = (
+        Settings.from_config({"gpubench:ladder": ladder, **values}, frozenset(), source="x")
+        for values in ({}, defaults)
+    )
+    assert bare == filled
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings' anchors, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return {
+        re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-")
+        for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     }
-    for target in re.findall(r"\]\(([^)]+)\)", TEXT):
-        if target.startswith("#"):
-            assert target[1:] in headings, target
-        else:
-            assert (ROOT / "docs" / target).is_file(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_pictures_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    sets = re.findall(r"<(?:img|source)\b[^>]*?\bsrcset=\"([^\"]+)\"", text)
+    targets = [
+        *re.findall(r"\]\(([^)\s]+)[^)]*\)", text),
+        *re.findall(r"<(?:a|img)\b[^>]*?\b(?:href|src)=\"([^\"]+)\"", text),
+        *(candidate.split()[0] for one in sets for candidate in one.split(",")),
+    ]
+    for target in targets:
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        found = page.parent / path if path else page
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found), target
+
+
+def test_the_readme_s_links_are_seen() -> None:
+    assert ROOT / "README.md" in PAGES and len(PAGES) >= 5
