@@ -191,7 +191,8 @@ def test_the_state_names_nothing_before_it_has_been_introduced(driver: Driver) -
     """After a failed update in which a resource came to depend on a new one, too."""
     driver.declare({"b": {"props": {}}})
     driver.run("up")
-    driver.declare({"a": {"props": {}}, "b": {"props": {"from": "a"}}, "c": {"props": {"from": "b", "fails": 9}}})
+    resources = {"a": {"props": {"value": 1}}, "b": {"props": {"from": "a"}}, "c": {"props": {"from": "b", "fails": 9}}}
+    driver.declare(resources)
     driver.run("up", fails=True)
     names = [one["urn"].rpartition("::")[2] for one in driver.project.resources() if "Probe" in one["type"]]
     assert names == ["a", "b"]
