@@ -273,8 +273,10 @@ def test_no_python_at_all(tmp_path: Path) -> None:
 def test_make_names_its_own_target_in_the_advice(tmp_path: Path) -> None:
     project = _copy(tmp_path)
     old = _python(tmp_path / "old", "3.10.2")
+    # These tests may run below a make of their own, whose variables would be taken for this one's.
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     done = subprocess.run(
-        ["make", "setup-dev", f"PYTHON={old}"], cwd=project, capture_output=True, text=True, check=False
+        ["make", "setup-dev", f"PYTHON={old}"], cwd=project, env=clean, capture_output=True, text=True, check=False
     )
     assert done.returncode != 0
     assert "name one: make setup-dev PYTHON=python3.12" in done.stderr

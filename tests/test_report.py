@@ -6,6 +6,7 @@ import io
 import math
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -231,11 +232,14 @@ def test_the_verdict_over_all_tests(tmp_path: Path, verdicts: list[bool], said: 
     assert headline(load(tmp_path / "a", records), tier_of)["loadgen"] == said
 
 
-def test_the_obtained_tier_comes_from_the_stamp_then_the_gpu_then_the_lack_of_one(
+def test_the_obtained_tier_is_the_gpus_that_was_measured_and_only_without_that_the_stamp(
     tmp_path: Path, cpu: RunResults
 ) -> None:
     stamped = load(tmp_path / "a", [], stamps={**STAMPS, "obtained_tier": "t4"})
-    assert headline(stamped, tier_of)["obtained_tier"] == "t4"
+    assert headline(stamped, tier_of)["obtained_tier"] == "l4"
+    # A container that writes no hardware block: the surface knows what it gave it.
+    manifest_only = replace(stamped, document=None)
+    assert headline(manifest_only, tier_of)["obtained_tier"] == "t4"
     assert headline(cpu, tier_of)["obtained_tier"] == "cpu"
     assert "obtained_tier" not in headline(load(tmp_path / "b", []), lambda name, memory: None)
     assert headline(load(tmp_path / "c", []))["obtained_tier"] == "l4"  # the catalogue's own answer

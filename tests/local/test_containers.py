@@ -125,7 +125,9 @@ class Execution:
         assert results_folder.verify(self.results) == []
         manifest = results_folder.read_manifest(self.results)
         assert manifest is not None
-        assert manifest["stamps"] == {**order.stamps, "attempt": self.name, "obtained_tier": "cpu"}
+        tier = manifest["stamps"].pop("obtained_tier", None)
+        assert tier == (None if containers.has_nvidia_gpu() else "cpu")  # the stand-in for nvidia-smi says nothing
+        assert manifest["stamps"] == {**order.stamps, "attempt": self.name}
         return manifest
 
 
