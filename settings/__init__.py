@@ -4,10 +4,10 @@
 keys and values, or raises ``SettingsError`` with every mistake of the file at once. pydantic checks shapes and types at
 this edge and nowhere else; the words of the messages are our own, and no message ever shows a credential.
 
-Keys (all under the project's name, ``gpubench:``): ladder, benchmark, results, budget, labels, access, rung. Any other
-``gpubench:<name>`` must be a secret that ``gpubench:benchmark.env`` refers to by ``{secret: <name>}``. Keys of other
-namespaces (``gcp:project``, ``aws:region``) belong to the providers and pass; ``gcp:project``, ``gcp:region`` and
-``aws:region`` are the defaults of ``project`` and ``region`` in a ladder entry. ``docs/settings.md`` has every key.
+Keys (all under the project's name, ``gpubench:``): ladder, benchmark, results, budget, labels, access, placement, rung.
+Any other ``gpubench:<name>`` must be a secret that ``gpubench:benchmark.env`` refers to by ``{secret: <name>}``. Keys
+of other namespaces (``gcp:project``, ``aws:region``) belong to the providers and pass; ``gcp:project``, ``gcp:region``
+and ``aws:region`` are the defaults of ``project`` and ``region`` in a ladder entry. ``docs/settings.md`` has every key.
 
 Modules: ``model`` (what the program uses), ``stack_file`` and ``yaml_text`` (reading the file), ``reader`` (from config
 to settings; one module for each large key: ``ladder`` with ``entry`` and ``sold``, ``benchmark`` with ``environment``,
@@ -21,12 +21,14 @@ from settings.credentials import looks_like_credential, names_a_secret
 from settings.mistakes import Mistake, SettingsError
 from settings.model import (
     BENCHMARKS,
+    DEFAULT_ATTEMPT_MINUTES,
     DEFAULT_BUDGET_HOURS,
     DEFAULT_BUDGET_USD,
     DEFAULT_RESULTS,
     DEFAULT_TIMEOUT_MINUTES,
     FLEX_START_HOURS,
     KNOWN_KEYS,
+    MAX_ATTEMPT_MINUTES,
     MAX_BATCH_SIZE,
     MAX_BUDGET_HOURS,
     MAX_BUDGET_USD,
@@ -41,6 +43,9 @@ from settings.model import (
     Benchmark,
     Budget,
     Code,
+    Comparability,
+    Order,
+    Placement,
     ResultsStore,
     SecretRef,
     Settings,
@@ -49,12 +54,14 @@ from settings.stack_file import StackFile, read_stack_file
 
 __all__ = [
     "BENCHMARKS",
+    "DEFAULT_ATTEMPT_MINUTES",
     "DEFAULT_BUDGET_HOURS",
     "DEFAULT_BUDGET_USD",
     "DEFAULT_RESULTS",
     "DEFAULT_TIMEOUT_MINUTES",
     "FLEX_START_HOURS",
     "KNOWN_KEYS",
+    "MAX_ATTEMPT_MINUTES",
     "MAX_BATCH_SIZE",
     "MAX_BUDGET_HOURS",
     "MAX_BUDGET_USD",
@@ -69,7 +76,10 @@ __all__ = [
     "Benchmark",
     "Budget",
     "Code",
+    "Comparability",
     "Mistake",
+    "Order",
+    "Placement",
     "ResultsStore",
     "SecretRef",
     "Settings",

@@ -12,7 +12,7 @@ from enum import StrEnum
 from placement.ladder import Rung
 
 PROJECT = "gpubench"
-KNOWN_KEYS = ("ladder", "benchmark", "results", "budget", "labels", "access", "rung")
+KNOWN_KEYS = ("ladder", "benchmark", "results", "budget", "labels", "access", "placement", "rung")
 BENCHMARKS = ("resnet50", "kernels")
 PROFILES = ("smoke", "standard-cpu", "standard", "full")
 SCENARIOS = ("Offline", "Server", "SingleStream", "MultiStream")
@@ -23,12 +23,14 @@ MAX_BATCH_SIZE = 65536
 MAX_TIMEOUT_MINUTES = 7 * 24 * 60  # Google Cloud's longest max-run-duration of flex-start, seven days
 MAX_BUDGET_USD = 10_000
 MAX_BUDGET_HOURS = 30 * 24
+MAX_ATTEMPT_MINUTES = 7 * 24 * 60  # flex-start waits up to seven days (Google Cloud), nothing waits longer
 MAX_LABELS = 40  # AWS allows 50 tags on a resource, Google Cloud 64 labels; gpubench adds its own
 FLEX_START_HOURS = (10 / 60, 7 * 24)  # Google Cloud: 10 minutes to 7 days
 
 DEFAULT_TIMEOUT_MINUTES = 60.0
 DEFAULT_BUDGET_USD = 20.0
 DEFAULT_BUDGET_HOURS = 24.0
+DEFAULT_ATTEMPT_MINUTES = 30.0
 DEFAULT_RESULTS = "results"
 
 
@@ -116,6 +118,31 @@ class Access(StrEnum):
     PUBLIC = "public"
 
 
+class Order(StrEnum):
+    """In which order the rungs that nothing speaks against are tried."""
+
+    LADDER = "ladder"  # as written
+    CHEAPEST = "cheapest"  # by price an hour; the ladder decides between equals
+    SOONEST = "soonest"  # by the odds that the capacity can be had now; the ladder decides between equals
+
+
+class Comparability(StrEnum):
+    """What the runs of one job must have in common."""
+
+    ANY = "any"
+    SAME_TIER_ONLY = "same-tier-only"  # once a run has results, the others take the same tier or none
+    SAME_REGION_FIRST = "same-region-first"  # other regions only when that one has nothing
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How the next rung is chosen. ``attempt_minutes``: how long an attempt may look for capacity before it is lost."""
+
+    order: Order = Order.LADDER
+    comparability: Comparability = Comparability.ANY
+    attempt_minutes: float = DEFAULT_ATTEMPT_MINUTES
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a stack asks for. ``rung``: the id of a pinned rung, or None."""
@@ -127,6 +154,7 @@ class Settings:
     labels: Mapping[str, str] = field(default_factory=dict)
     access: Access = Access.PRIVATE
     rung: str | None = None
+    placement: Placement = field(default_factory=Placement)
 
     @property
     def pinned_rung(self) -> Rung | None:

@@ -1,26 +1,35 @@
-"""The keys that need no catalogue: results, budget, labels, access."""
+"""The keys that need no catalogue: results, budget, labels, access, placement."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping
+from enum import StrEnum
+from typing import TypeVar
 
 from settings.credentials import shown_key
 from settings.mistakes import TOLD, Mistakes, did_you_mean, one_of, shown
 from settings.model import (
+    DEFAULT_ATTEMPT_MINUTES,
     DEFAULT_BUDGET_HOURS,
     DEFAULT_BUDGET_USD,
     DEFAULT_RESULTS,
+    MAX_ATTEMPT_MINUTES,
     MAX_BUDGET_HOURS,
     MAX_BUDGET_USD,
     MAX_LABELS,
     PROJECT,
     Access,
     Budget,
+    Comparability,
+    Order,
+    Placement,
     ResultsStore,
 )
-from settings.shapes import BudgetShape, take_shape
+from settings.shapes import BudgetShape, PlacementShape, take_shape
+
+_E = TypeVar("_E", bound=StrEnum)
 
 
 def read_results(parsed: Mapping[str, object], mistakes: Mistakes) -> ResultsStore:
@@ -130,3 +139,44 @@ def read_access(parsed: Mapping[str, object], mistakes: Mistakes) -> Access:
         mend = did_you_mean(value, names) if isinstance(value, str) else "choose one of them"
         mistakes.add(f"{PROJECT}:access", shown(value), one_of(names), mend)
     return Access.PRIVATE
+
+
+def read_placement(parsed: Mapping[str, object], mistakes: Mistakes) -> Placement:
+    """``gpubench:placement``."""
+    path = f"{PROJECT}:placement"
+    if "placement" not in parsed:
+        return Placement()
+    raw = parsed["placement"]
+    if isinstance(raw, int | float) and not isinstance(raw, bool):
+        mend = f"say what it is: {{attempt_minutes: {raw}}}"
+        mistakes.add(path, shown(raw), f"a mapping with keys out of {one_of(PlacementShape.model_fields)}", mend)
+        return Placement()
+    config, _ = take_shape(PlacementShape, raw, path, mistakes)
+    if isinstance(raw, Mapping) and not raw:
+        mend = "name one of them, or remove the key for the defaults"
+        mistakes.add(path, "an empty mapping", one_of(PlacementShape.model_fields), mend)
+    minutes = config.attempt_minutes
+    if minutes is not None:
+        where, allowed = f"{path}.attempt_minutes", f"more than 0, up to {MAX_ATTEMPT_MINUTES:,} minutes"
+        if not math.isfinite(minutes) or minutes <= 0:
+            mend = "write how many minutes an attempt may look for capacity"
+            mistakes.add(where, shown(minutes), allowed, mend)
+        elif minutes > MAX_ATTEMPT_MINUTES:
+            mend = "no cloud lets a request wait longer than flex-start's seven days: is the number in minutes?"
+            mistakes.add(where, shown(minutes), allowed, mend)
+    return Placement(
+        order=_word(config.order, Order.LADDER, f"{path}.order", mistakes),
+        comparability=_word(config.comparability, Comparability.ANY, f"{path}.comparability", mistakes),
+        attempt_minutes=DEFAULT_ATTEMPT_MINUTES if minutes is None else minutes,
+    )
+
+
+def _word(value: str | None, default: _E, where: str, mistakes: Mistakes) -> _E:
+    """One word of an enum; the default where there is none, or a wrong one (told)."""
+    if value is None:
+        return default
+    words = type(default)
+    if value in tuple(words):
+        return words(value)
+    mistakes.add(where, shown(value), one_of(words), did_you_mean(value, words))
+    return default

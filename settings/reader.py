@@ -14,7 +14,13 @@ from settings.mistakes import TOLD, Mistakes, SettingsError, did_you_mean, hidde
 from settings.model import KNOWN_KEYS, PROJECT, Settings
 
 _PROVIDER_KEYS = ("gcp:project", "gcp:region", "aws:region")
-_STRUCTURED = {"ladder": "a list", "benchmark": "a mapping", "budget": "a mapping", "labels": "a mapping"}
+_STRUCTURED = {
+    "ladder": "a list",
+    "benchmark": "a mapping",
+    "budget": "a mapping",
+    "labels": "a mapping",
+    "placement": "a mapping",
+}
 
 
 def read_settings(values: Mapping[str, object], secret_keys: frozenset[str], source: str) -> Settings:
@@ -33,6 +39,7 @@ def read_settings(values: Mapping[str, object], secret_keys: frozenset[str], sou
     labels = plain_keys.read_labels(parsed, mistakes)
     access = plain_keys.read_access(parsed, mistakes)
     rung = read_rung(parsed, ladder, mistakes)
+    placement = plain_keys.read_placement(parsed, mistakes)
     _check_other_keys(values, secret_keys, references, mistakes)
     _check_credentials(parsed, mistakes)
     if mistakes.found:
@@ -45,6 +52,7 @@ def read_settings(values: Mapping[str, object], secret_keys: frozenset[str], sou
         labels=labels,
         access=access,
         rung=rung,
+        placement=placement,
     )
 
 
@@ -73,6 +81,8 @@ def _value(name: str, value: object, is_secret: bool, mistakes: Mistakes) -> obj
             mend = f"write {_STRUCTURED[name]}, not a text"
             if name == "budget":
                 mend += "; budget takes `usd` and `hours`, plain numbers: {usd: 5, hours: 2}"
+            elif name == "placement":
+                mend += "; placement takes `order`, `comparability` and `attempt_minutes`: {order: cheapest}"
             mistakes.add(path, hidden(value) if name == "benchmark" else shown(value), _STRUCTURED[name], mend)
             return TOLD
     return value

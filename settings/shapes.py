@@ -74,6 +74,14 @@ class BudgetShape(_Shape):
     hours: float | None = None
 
 
+class PlacementShape(_Shape):
+    """placement."""
+
+    order: str | None = None
+    comparability: str | None = None
+    attempt_minutes: float | None = None
+
+
 PLURALS = {
     "region": "regions",
     "zone": "zones",
@@ -84,7 +92,13 @@ PLURALS = {
 """Keys of a ladder entry that may be given once or as a list."""
 
 _SINGULARS = {plural: singular for singular, plural in PLURALS.items()}
-_UNITS = {"timeout_minutes": "minutes", "max_hours": "hours", "hours": "hours", "usd": "USD"}
+_UNITS = {
+    "timeout_minutes": "minutes",
+    "attempt_minutes": "minutes",
+    "max_hours": "hours",
+    "hours": "hours",
+    "usd": "USD",
+}
 _MINUTES = {
     **dict.fromkeys(("s", "sec"), 1 / 60),
     **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 1),

@@ -20,7 +20,10 @@ from hypothesis import strategies as st
 from placement.ladder import Purchase, Surface
 from settings import (
     Access,
+    Comparability,
     Mistake,
+    Order,
+    Placement,
     SecretRef,
     Settings,
     SettingsError,
@@ -272,6 +275,33 @@ BROKEN = [
     Broken("pinned rung not on the ladder", f"{LOCAL}\ngpubench:rung: local/l4", (("rung", "local/any"),)),
     Broken("pinned rung misspelt", rung(f"{CENTRAL}, tier: l4") + "\ngpubench:rung: gce/my-project/us-central1/l4/on-demand/g2-standard-8", (("rung", "did you mean gce/my-project/us-central1/l4/on-demand/g2-standard-4?"),)),
     Broken("pinned rung is a list", f"{LOCAL}\ngpubench:rung: [local/any]", (("rung", "a text"),)),
+    # -- placement
+    Broken("order misspelt", f"{LOCAL}\ngpubench:placement: {{order: chepest}}", (("placement.order", "did you mean cheapest?"),)),
+    Broken("order in capitals", f"{LOCAL}\ngpubench:placement: {{order: Soonest}}", (("placement.order", "did you mean soonest?"),)),
+    Broken("unknown order", f"{LOCAL}\ngpubench:placement: {{order: random}}", (("placement.order", "ladder, cheapest, soonest; choose one of them"),)),
+    Broken("order is a list", f"{LOCAL}\ngpubench:placement: {{order: [cheapest, soonest]}}", (("placement.order", "a text"),)),
+    Broken("order is empty", f'{LOCAL}\ngpubench:placement: {{order: ""}}', (("placement.order", "ladder, cheapest, soonest"),)),
+    Broken("underscore in comparability", f"{LOCAL}\ngpubench:placement: {{comparability: same_tier_only}}", (("placement.comparability", "did you mean same-tier-only?"),)),
+    Broken("unknown comparability", f"{LOCAL}\ngpubench:placement: {{comparability: strict}}", (("placement.comparability", "any, same-tier-only, same-region-first"),)),
+    Broken("comparability is a boolean", f"{LOCAL}\ngpubench:placement: {{comparability: true}}", (("placement.comparability", "quote it"),)),
+    Broken("attempt without time", f"{LOCAL}\ngpubench:placement: {{attempt_minutes: 0}}", (("placement.attempt_minutes", "more than 0, up to 10,080 minutes"),)),
+    Broken("attempt of less than nothing", f"{LOCAL}\ngpubench:placement: {{attempt_minutes: -5}}", (("placement.attempt_minutes", "more than 0"),)),
+    Broken("attempt without end", f"{LOCAL}\ngpubench:placement: {{attempt_minutes: .inf}}", (("placement.attempt_minutes", "more than 0, up to 10,080"),)),
+    Broken("attempt of eight days", f"{LOCAL}\ngpubench:placement: {{attempt_minutes: 11520}}", (("placement.attempt_minutes", "seven days"),)),
+    Broken("attempt with a unit", f"{LOCAL}\ngpubench:placement: {{attempt_minutes: 2h}}", (("placement.attempt_minutes", "write attempt_minutes: 120, a plain number"),)),
+    Broken("attempt is a boolean", f"{LOCAL}\ngpubench:placement: {{attempt_minutes: true}}", (("placement.attempt_minutes", "a number of minutes"),)),
+    Broken("attempt without its unit", f"{LOCAL}\ngpubench:placement: {{attempt: 30}}", (("placement.attempt", "did you mean attempt_minutes?"),)),
+    Broken("unknown placement key", f"{LOCAL}\ngpubench:placement: {{prefer: spot}}", (("placement.prefer", "keys order, comparability, attempt_minutes"),)),
+    Broken("placement is a text", f"{LOCAL}\ngpubench:placement: cheapest", (("placement", "{order: cheapest}"),)),
+    Broken("placement is a number", f"{LOCAL}\ngpubench:placement: 30", (("placement", "{attempt_minutes: 30}"),)),
+    Broken("placement is a list", f"{LOCAL}\ngpubench:placement: [cheapest]", (("placement", "a mapping with keys out of order"),)),
+    Broken("placement is a boolean", f"{LOCAL}\ngpubench:placement: true", (("placement", "a mapping with keys out of order"),)),
+    Broken("placement is nothing", f"{LOCAL}\ngpubench:placement: ", (("placement", "a mapping with keys out of order"),)),
+    Broken("placement is empty", f"{LOCAL}\ngpubench:placement: {{}}", (("placement", "name one of them"),)),
+    Broken("placement encrypted", f"{LOCAL}\ngpubench:placement: {{secure: 'v1:abc'}}", (("placement", "settings are no secrets"),)),
+    Broken("order encrypted", f"{LOCAL}\ngpubench:placement: {{order: {{secure: 'v1:abc'}}}}", (("placement", "settings are no secrets"),)),
+    Broken("misspelt placement", f"{LOCAL}\ngpubench:placment: {{order: cheapest}}", (("placment", "did you mean placement?"),)),
+    Broken("three mistakes of a placement", f"{LOCAL}\ngpubench:placement: {{order: dear, comparability: none, attempt_minutes: 1e9}}", (("placement.attempt_minutes", "10,080"), ("placement.order", "ladder, cheapest"), ("placement.comparability", "any, same"))),
     # -- secrets
     Broken("token in clear", bench(f"env: {{HF_TOKEN: {PASSWORD}}}"), (("benchmark.env.HF_TOKEN", "pulumi config set --secret gpubench:HF_TOKEN"),)),
     Broken("password in clear", bench(f"env: {{DB_PASSWORD: {PASSWORD}}}"), (("benchmark.env.DB_PASSWORD", "{secret: DB_PASSWORD}"),)),
@@ -455,6 +485,7 @@ def test_smallest_stack(tmp_path: Path) -> None:
     assert (found.results.kind, found.results.path) == ("folder", "results")
     assert (found.budget.usd, found.budget.hours) == (20, 24)
     assert found.access is Access.PRIVATE and found.rung is None and found.pinned_rung is None
+    assert found.placement == Placement(Order.LADDER, Comparability.ANY, 30)
 
 
 EVERYTHING = f"""
@@ -501,6 +532,7 @@ gpubench:results: gs://my-bucket/bench/runs/
 gpubench:budget: {{usd: 12.5, hours: 6}}
 gpubench:labels: {{team: vision, cost-center: "12"}}
 gpubench:access: public
+gpubench:placement: {{order: soonest, comparability: same-region-first, attempt_minutes: 90}}
 gpubench:rung: gke/my-project/europe-west4/t4/spot/n1-standard-4@europe-west4-a
 """
 
@@ -532,6 +564,23 @@ def test_everything(tmp_path: Path) -> None:
     assert (found.budget.usd, found.budget.hours) == (12.5, 6)
     assert dict(found.labels) == {"team": "vision", "cost-center": "12"}
     assert found.access is Access.PUBLIC
+    assert found.placement == Placement(Order.SOONEST, Comparability.SAME_REGION_FIRST, 90)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("{order: ladder}", Placement()),
+        ("{order: cheapest}", Placement(order=Order.CHEAPEST)),
+        ("{comparability: any}", Placement()),
+        ("{comparability: same-tier-only}", Placement(comparability=Comparability.SAME_TIER_ONLY)),
+        ("{attempt_minutes: 0.5}", Placement(attempt_minutes=0.5)),
+        ("{attempt_minutes: 10080}", Placement(attempt_minutes=10080)),
+        ('\'{"order": "soonest"}\'', Placement(order=Order.SOONEST)),  # as Pulumi hands it to a program
+    ],
+)
+def test_placement(written: str, meant: Placement, tmp_path: Path) -> None:
+    assert load(stack_file(tmp_path, f"{LOCAL}\ngpubench:placement: {written}")).placement == meant
 
 
 def test_json_texts_as_a_program_gets_them(tmp_path: Path) -> None:
