@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import catalog
 from catalog import ANY_TIER, Offer, Price, Purchase, Surface
@@ -80,7 +81,7 @@ class Rung:
         """The place's surface."""
         return self.place.surface
 
-    @property
+    @cached_property
     def id(self) -> str:
         """A stable name, unique on a ladder, of letters, digits and ``. _ / + @ : -``.
 
