@@ -1,0 +1,237 @@
+"""Facts that a folded text holds beside its cause: zones, regions, quotas, principals, permissions."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from placement.causes.model import QuotaFacts
+
+_PLACE = re.compile(
+    r"(?:us|europe|eu|asia|ap|af|africa|australia|ca|cn|il|me|mx|northamerica|sa|southamerica)-(?:gov-|iso[a-z]?-)?"
+    r"(?:north|south)?(?:east|west|central|north|south)"
+    r"(?:\d{1,2}(?P<google>-[a-z])?|-\d(?P<amazon>(?:-[a-z]{3}-\d)?[a-z])?)(?![\w-])"
+)
+_COMPASS = re.compile("-(?:central|east|west|north|south)").search  # in any region's name, and in little else
+_ZONE_ID = re.compile(r"(?<![\w-])[a-z]{3,4}\d-az\d(?![\w-])")  # AWS's use1-az4
+_HINT = re.compile(
+    r"consider trying your request in the (?P<google>[^().]{3,200}?) zones?\b"
+    r"|or choosing (?P<amazon>[a-z0-9, -]{5,200}(?:, and |\band )?[a-z0-9 -]*)"
+    r"|zonesavailable'?: ?'?(?P<list>[a-z0-9, -]*)"
+)
+"""Karpenter for GCP and the public tickets of kubernetes/k8s.io#9834; EC2's sentence; errorInfo.metadatas."""
+
+# Each with a literal that is in whatever it matches: without it, the regex isn't tried.
+_QUOTAS = tuple(
+    (needle, re.compile(regex))
+    for needle, regex in (
+        (
+            "exceeded",
+            r"quota (?:limit )?'(?P<metric>[^']{1,160})' (?:has been )?exceeded(?:\.? *limit: (?P<limit>\d+(?:\.\d+)?)"
+            r"(?: (?:in (?:region|zone) (?P<where>[a-z0-9-]+)|(?P<all>globally)))?)?",
+        ),
+        (
+            "request requires",
+            r"resource:? '(?P<metric>[\w/.-]+)'[.:]? (?:the )?request requires '(?P<need>[\d.]+)'"
+            r"(?: and is short '[\d.]+')?(?:.{1,40}?quota (?:of|is) '(?P<limit>[\d.]+)')?",
+        ),
+        ("resource", r"resource:? '(?P<metric>[\w/.-]+)'"),
+        (" requested: ", r"\b(?P<metric>\w+per\w+) requested: (?P<need>\d+) allowed: (?P<limit>\d+)"),
+        ("exceed quota limits", r"exceed quota limits: (?P<metric>[\w./-]*\w)"),
+        ("vcpu limit", r"current vcpu limit of (?P<limit>\d+)"),
+        ("quota metric", r"quota metric '(?P<metric>[^']+)'"),
+        ("metric name", r"metric name = (?:[\w.]+/)?(?P<metric>\w+)"),
+    )
+)
+_LIMIT_LINE = re.compile(r"\blimit = (\d+(?:\.\d+)?)")
+_ID_LINE = re.compile(r"limit name = ([\w-]+)")
+_WHERE_LINE = re.compile(r"dimensions = map\[[^\]]*?region:([a-z0-9-]+)")
+
+_PERMISSIONS = tuple(
+    (needle, re.compile(regex))
+    for needle, regex in (
+        ("required '", r"required '([a-z]\w*\.[\w.]+)' permission"),
+        ("permission", r"permissions? '([a-z][\w-]*\.[\w.]+)' (?:denied|is required|required|missing)"),
+        ("not authorized to", r"not authorized to perform:? ([a-z0-9-]+:[a-z*]+)"),
+        ("allows the", r"no identity-based policy allows the ([a-z0-9-]+:[a-z*]+) action"),
+        ("does not have", r"does not have(?: the)?(?: permissions?:?)? '?([a-z]\w*\.[\w.]+\.\w+)'?"),
+        ("permission", r"permission(?:s|\(s\))?(?: for| to)?:? ?'?([a-z]\w*\.\w+\.\w+)'?"),
+    )
+)
+_MAIL = r"[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}"
+_PRINCIPALS = tuple(
+    (needle, re.compile(regex))
+    for needle, regex in (
+        ("authenticated as", rf"authenticated as ({_MAIL})"),
+        ("arn:aws", r"user:? (arn:aws[\w-]*:[^\s,]+)"),
+        ("user", rf"user:? '?({_MAIL})'?"),
+        ("service agent", rf"service agent,? '?({_MAIL})"),
+        ("@", rf"(?<![\w.+-])({_MAIL})'? (?:does not have|lacks|must have|is not authorized)"),
+        ("principalemail", rf"principalemail'?: '?({_MAIL})"),
+    )
+)
+_ACCOUNT = re.compile(rf"service account '?({_MAIL})")
+_REPOSITORY = re.compile(r"projects/([\w:.-]+)/locations/([\w-]+)/repositories/([\w.-]+)")
+_CONSTRAINT = re.compile(r"constraints?/([a-z][\w.]*\w)")
+_SERVICE = re.compile(r"\b([a-z][\w-]*\.googleapis\.com)\b")
+_ENCODED = re.compile(r"encoded authorization failure message: ?([\w-]{20,})")
+_NUMBER_AGENT = re.compile(r"projects?[ /#](?:number )?'?(\d{6,})")
+_HOSTS = re.compile(r"\.pkg\.dev|\.dkr\.ecr\.|ghcr\.io").search
+_IMAGE = re.compile(
+    r"(?<![\w.-])(?:[a-z0-9.-]+-docker\.pkg\.dev|(?:[a-z]+\.)?gcr\.io|\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com|ghcr\.io|docker\.io)"
+    r"/[\w./-]*\w(?::[\w.-]*\w)?(?:@sha256:[0-9a-f]+)?"
+)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a piece of text says. ``zones`` failed, ``hint`` has capacity; each in the text's order, once."""
+
+    zones: tuple[str, ...] = ()
+    hint: tuple[str, ...] = ()
+    region: str | None = None
+    quota: QuotaFacts | None = None
+    principal: str | None = None
+    permission: str | None = None
+    repository: tuple[str, str, str] | None = None  # project, location, name
+    constraint: str | None = None
+    service: str | None = None
+    project: str | None = None
+    encoded: str | None = None
+    image: str | None = None
+    quota_id: str | None = None
+    account: str | None = None  # a service account that somebody acts as
+
+
+def places(small: str) -> tuple[tuple[str, ...], tuple[str, ...], str | None]:
+    """Zones that failed, zones named as having capacity, and the region, of a folded text in lower case."""
+    hint: dict[str, None] = {}
+    hinted: list[tuple[int, int]] = []
+    for match in (
+        _HINT.finditer(small)
+        if "consider trying" in small or "or choosing" in small or "zonesavailable" in small
+        else ()
+    ):
+        hinted.append(match.span())
+        names = (*_PLACE.finditer(match[0]), *_ZONE_ID.finditer(match[0]))
+        hint.update(dict.fromkeys(name[0] for name in names if region_of(name[0]) != name[0]))
+    zones: dict[str, None] = {}
+    regions: dict[str, None] = {}
+    for match in _PLACE.finditer(small) if _COMPASS(small) else ():
+        start = match.start()
+        # A machine's or a pool's name may hold a zone's; the check costs less here than in the regex.
+        if (start and (small[start - 1].isalnum() or small[start - 1] in "-_")) or any(
+            first <= start < last for first, last in hinted
+        ):
+            continue
+        suffix = match["google"] or match["amazon"]
+        regions[match[0].removesuffix(suffix) if suffix else match[0]] = None
+        if suffix:
+            zones[match[0]] = None
+    if "-az" in small:
+        zones.update(dict.fromkeys(match[0] for match in _ZONE_ID.finditer(small) if match[0] not in hint))
+    of_zones = {region_of(zone) for zone in zones} - {None}
+    named = of_zones or set(regions)
+    return (
+        tuple(zone for zone in zones if zone not in hint),
+        tuple(hint),
+        next(iter(named)) if len(named) == 1 else None,
+    )
+
+
+def region_of(zone: str) -> str | None:
+    """The region of a zone's name; None for a zone's id, which doesn't spell it out."""
+    match = _PLACE.match(zone)
+    return zone.removesuffix(match["google"] or match["amazon"] or "") if match else None
+
+
+def quota(folded: str, small: str) -> QuotaFacts | None:
+    """What it says of a quota; None if nothing."""
+    first: re.Match[str] | None = None
+    for needle, regex in _QUOTAS:
+        if needle in small and (match := regex.search(small)) and (first is None or match.start() < first.start()):
+            first = match
+    if first is None:
+        return None
+    found = first.groupdict()
+    metric = folded[slice(*first.span("metric"))] if found.get("metric") else None
+    limit, need = _number(found.get("limit")), _number(found.get("need"))
+    where = found.get("where")
+    if found.get("all") or (metric and metric.upper().endswith(("_ALL_REGIONS", "-ALL-REGIONS"))):
+        where = "global"
+    if limit is None and (line := _LIMIT_LINE.search(small)):
+        limit = _number(line[1])
+    if where is None and (line := _WHERE_LINE.search(small)):
+        where = line[1]
+    return QuotaFacts(metric, limit, need, where)
+
+
+def quota_id(folded: str, small: str) -> str | None:
+    """The id that a quota is asked for by, which Compute Engine prints below the error."""
+    return _first((("limit name", _ID_LINE),), folded, small)
+
+
+def permission(folded: str, small: str) -> str | None:
+    """The first permission that is missing, in the text's own case."""
+    return _first(_PERMISSIONS, folded, small)
+
+
+def principal(folded: str, small: str) -> str | None:
+    """Who lacks it, if the text says: an e-mail or an ARN."""
+    found = _first(_PRINCIPALS, folded, small)
+    return found.rstrip(".'") if found else None
+
+
+def account(folded: str, small: str) -> str | None:
+    """A service account that the text names as such."""
+    return _first((("service account", _ACCOUNT),), folded, small)
+
+
+def repository(small: str) -> tuple[str, str, str] | None:
+    """Project, location and name of an Artifact Registry repository."""
+    match = _REPOSITORY.search(small)
+    return (match[1], match[2], match[3].rstrip(".")) if match else None
+
+
+def constraint(folded: str, small: str) -> str | None:
+    """Of an organization policy, in its own case."""
+    match = _CONSTRAINT.search(small)
+    return folded[slice(*match.span(1))] if match else None
+
+
+def service(small: str) -> str | None:
+    """A Google API's name."""
+    if ".googleapis.com" not in small:
+        return None
+    return match[1] if (match := _SERVICE.search(small)) else None
+
+
+def project_number(small: str) -> str | None:
+    """A Google project's number."""
+    return match[1] if (match := _NUMBER_AGENT.search(small)) else None
+
+
+def encoded(folded: str, small: str) -> str | None:
+    """EC2's encoded authorization message, which only the account can decode."""
+    match = _ENCODED.search(small)
+    return folded[slice(*match.span(1))] if match else None
+
+
+def image(folded: str, small: str) -> str | None:
+    """The first container image."""
+    match = _IMAGE.search(small) if "gcr.io" in small or "docker.io" in small or _HOSTS(small) else None
+    return folded[slice(*match.span())] if match else None
+
+
+def _first(regexes: tuple[tuple[str, re.Pattern[str]], ...], folded: str, small: str) -> str | None:
+    for needle, regex in regexes:
+        if needle in small and (match := regex.search(small)):
+            return folded[slice(*match.span(1))].rstrip(".")
+    return None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text.rstrip(".")) if text else None
+    except ValueError:
+        return None

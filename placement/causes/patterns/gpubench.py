@@ -1,0 +1,22 @@
+"""What gpubench's own machines and runs say."""
+
+from __future__ import annotations
+
+from placement.causes.model import Cause, Scope
+from placement.causes.patterns.model import Pattern
+
+STOCK = (
+    Pattern("no-capacity", Cause.CAPACITY, Scope.REGION, "could not find capacity within", "gpubench's own groups"),
+)
+
+INTERRUPTIONS = (
+    Pattern(
+        "stopped",
+        Cause.INTERRUPTED,
+        Scope.ZONE,
+        r"stopped on request|was stopped before it began|engine that ordered the run is gone|: the engine is gone",
+        "gpubench's own runs",
+        ("stopped on request", "stopped before it began", "engine that ordered", ": the engine is gone"),
+        "Run `gpubench up` again to go on.",
+    ),
+)
