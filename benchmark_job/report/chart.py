@@ -1,10 +1,10 @@
-"""Charts as SVG: grouped bars, lines over a size, and ranges of percentiles.
+"""Charts as SVG: grouped bars, lines over a size, ranges of percentiles, and lanes over time.
 
 Why our own writer and not matplotlib's SVG backend: these pictures are embedded in a page that must be right in light
 and in dark and at 400 pixels, and they are drawn on the path of every `gpubench up`. matplotlib writes fixed colours
 (one file a theme, or a rewrite of its output), lays text out for one width, adds about 60 MB with numpy to an install
 that otherwise needs neither, and takes longer to import than the whole report takes here. pygal themes by CSS but has
-no logarithmic x axis and places labels without looking whether they overlap. What is needed is three chart forms and a
+no logarithmic x axis and places labels without looking whether they overlap. What is needed is four chart forms and a
 tick rule; the XML itself, and with it all escaping, is the standard library's ElementTree.
 
 Sizes are in SVG user units, 1 unit = 1 CSS pixel at natural size. Every colour is a class, given by one style sheet
@@ -15,11 +15,12 @@ series differ by marker too.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from xml.etree.ElementTree import Element, SubElement, tostring
+
+from placement.printing import clean as clean
 
 Theme = Literal["auto", "light", "dark"]
 
@@ -43,14 +44,6 @@ DARK: Mapping[str, Any] = {
 }  # fmt: skip
 SERIES = 8
 """How many series one chart can tell apart."""
-
-# XML 1.0 has no form for these, escaped or not; a name with them must not break the file (or steer a terminal).
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u202a-\u202e\u2066-\u2069]")
-
-
-def clean(value: object) -> str:
-    """Text that any of our outputs can hold: control, surrogate and direction-changing characters become U+FFFD."""
-    return _UNPRINTABLE.sub("\ufffd", str(value))
 
 
 def figure(value: float | None, digits: int = 3) -> str:
@@ -188,6 +181,26 @@ class Series:
 
 
 @dataclass(frozen=True)
+class Bar:
+    """A stretch of a lane, from ``begin`` to ``end``. ``thick``: what the thin ones lead up to."""
+
+    begin: float
+    end: float
+    style: int
+    word: str
+    thick: bool = False
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One line of a picture over time. ``words`` says in letters what the bars' colours say."""
+
+    label: str
+    words: str
+    bars: tuple[Bar, ...]
+
+
+@dataclass(frozen=True)
 class Chart:
     """title and subtitle are shown; description is for those who can't see the picture (SVG's <desc>)."""
 
@@ -203,6 +216,11 @@ class Chart:
     rows: tuple[tuple[str, tuple[tuple[int, float], ...]], ...] = ()
     """Non-empty: ranges. A row is its label and (index into `legend`, value)."""
     legend: tuple[str, ...] = ()
+    lanes: tuple[Lane, ...] = ()
+    """Non-empty: lanes over time, from 0 to ``x_end``."""
+    x_end: float = 0
+    bands: tuple[tuple[float, float, str], ...] = ()
+    """(begin, end, word) that a shade behind all lanes marks."""
     columns: tuple[str, ...] = ()
     """The table of the same figures."""
     table: tuple[tuple[str, ...], ...] = ()
@@ -220,7 +238,7 @@ def style_sheet(theme: Theme = "auto") -> str:
             f".gb-surface{{fill:{colours['surface']};stroke:{colours['border']}}}"
             f".gb-grid{{stroke:{colours['grid']}}}.gb-axis{{stroke:{colours['axis']}}}"
             f".gb-ink{{fill:{colours['ink']}}}.gb-muted{{fill:{colours['muted']}}}"
-            f".gb-ring{{stroke:{colours['surface']}}}"
+            f".gb-ring{{stroke:{colours['surface']}}}.gb-band{{fill:{colours['grid']}}}"
             + "".join(f".gb-s{index}{{color:{colour}}}" for index, colour in enumerate(series))
         )
 
@@ -491,8 +509,60 @@ def _ranges(chart: Chart) -> Element:
     return root
 
 
+def _lanes(chart: Chart) -> Element:
+    """Two lines a lane, name and words above the bars: so long names leave the bars their width on a phone too."""
+    root = _frame(chart)
+    bars = [bar for lane in chart.lanes for bar in lane.bars]
+    styles = {bar.word: bar.style for bar in bars}
+    legend = [(word, style, 1) for word, style in styles.items()]
+    top = _head(root, chart, legend) + (16 if chart.bands else 4)
+    pitch = 38
+    bottom = top + pitch * len(chart.lanes) + 4
+    left, right = 16.0, float(WIDTH - RIGHT)
+    ticks = linear_ticks(chart.x_end, 7)
+    # Up to the end alone: a tick beyond it would leave up to half of the picture empty.
+    scale = Scale(0, chart.x_end or ticks[-1], left, right, False)
+    ticks = [tick for tick in ticks if tick <= (chart.x_end or ticks[-1]) * 1.001]
+    for begin, end, word in chart.bands:
+        x, width = scale(begin), max(2.0, scale(end) - scale(begin))
+        attributes = {"class": "gb-band", "x": _n(x), "y": _n(top), "width": _n(width), "height": _n(bottom - top)}
+        SubElement(root, "rect", attributes)
+        if text_width(word) + 4 <= width:
+            _text(root, "gb-muted", x + width / 2, top - 5, word, anchor="middle")
+    positions, labels = [scale(tick) for tick in ticks], [_si(tick) for tick in ticks]
+    for position in positions:
+        _line(root, "gb-grid", position, top, position, bottom)
+    _line(root, "gb-axis", left, bottom, right, bottom)
+    for index in thin(positions, labels):
+        _text(root, "gb-muted", positions[index], bottom + 17, labels[index], anchor="middle")
+    _text(root, "gb-muted", (left + right) / 2, bottom + 35, chart.x_label, anchor="middle")
+    for number, lane in enumerate(chart.lanes):
+        y = top + pitch * number + 14
+        words = _cut(clean(lane.words), (right - left) * 0.5, SMALL_SIZE)
+        room = right - left - text_width(words) - GAP
+        _text(root, "gb-ink", left, y, _cut(clean(lane.label), room, TEXT_SIZE), size=TEXT_SIZE)
+        _text(root, "gb-muted", right, y, words, anchor="end")
+        middle = y + 13
+        _line(root, "gb-grid", left, middle, right, middle)
+        for bar in lane.bars:
+            height = 13 if bar.thick else 7
+            x = min(scale(bar.begin), right - 3)
+            # What took seconds of hours shows too.
+            width = max(3.0, scale(bar.end) - x)
+            group = SubElement(root, "g", {"class": f"gb-s{bar.style % SERIES}"})
+            SubElement(
+                group, "rect",
+                {"class": "gb-ring", "x": _n(x), "y": _n(middle - height / 2), "width": _n(width),
+                 "height": _n(height), "rx": "1.5", "fill": "currentColor", "stroke-width": "0.75"},
+            )  # fmt: skip
+    _finish(root, bottom + 48)
+    return root
+
+
 def draw(chart: Chart) -> Element:
     """The chart as an <svg> element without colours: the page, or `svg`, brings the style sheet."""
+    if chart.lanes:
+        return _lanes(chart)
     if chart.categories:
         return _bars(chart)
     return _ranges(chart) if chart.rows else _lines(chart)

@@ -21,13 +21,13 @@ def escape(text: str) -> str:
     return _MARKUP.sub(r"\\\1", line)
 
 
-def _attribute(text: str) -> str:
+def attribute(text: str) -> str:
     """Text for a quoted HTML attribute; Markdown's own marks as references too, so that neither language sees one."""
     line = html.escape(" ".join(clean(text).split()))
     return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", line)
 
 
-def _table(table: Table) -> list[str]:
+def table_lines(table: Table) -> list[str]:
     rows = table.rows[:ROWS]
     lines = [
         "| " + " | ".join(escape(column.name) for column in table.columns) + " |",
@@ -71,18 +71,18 @@ def markdown(report: Report) -> str:
         lines.append("")
     else:
         for table in runs_tables(report.runs):
-            lines += [*_table(table), ""]
+            lines += [*table_lines(table), ""]
     lines += [f"> {escape(warning)}\n" for warning in report.warnings]
     for title, charts, note in report.charts:
         lines += [f"## {escape(title)}", ""]
         # HTML, because Markdown's own form has no width, and three pictures of 480 are read side by side.
         for chart in charts:
-            lines.append(f'<img src="plots/{chart.slug}.svg" alt="{_attribute(chart.alt)}" width="480">')
+            lines.append(f'<img src="plots/{chart.slug}.svg" alt="{attribute(chart.alt)}" width="480">')
         lines.append("")
         if note:
             lines += [escape(note), ""]
     for table in report.tables:
-        lines += [f"## {escape(table.title)}", "", *_table(table), ""]
+        lines += [f"## {escape(table.title)}", "", *table_lines(table), ""]
     lines += ["## What was measured on what", ""]
     for summary in report.runs:
         lines += _run(summary, single=len(report.runs) == 1)

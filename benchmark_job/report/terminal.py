@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
-import shutil
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -12,31 +9,17 @@ from benchmark_job.report import TierOf
 from benchmark_job.report.chart import clean
 from benchmark_job.report.content import Report, RunSummary, Table, build, head_figures, runs_tables, seconds
 from benchmark_job.results import RunResults
+from placement.printing import console
 
-PLAIN_WIDTH = 100
+NARROWEST = 40
 REASONS = 2  # of LoadGen's for INVALID
 OTHER_ROWS = 20  # of one table of another container's records
 _COLOURS = {"VALID": "green", "INVALID": "yellow", "mixed": "yellow", "complete": "green", "failed": "red"}
 
 
 def render(runs: Sequence[RunResults], file: TextIO, tier_of: TierOf, width: int | None) -> None:
-    from rich.console import Console  # late: `gpubench --help` has no use for it
-
-    terminal = file.isatty()
-    if width is None:
-        columns = os.environ.get("COLUMNS", "")
-        fallback = shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns if terminal else PLAIN_WIDTH
-        width = int(columns) if columns.isdecimal() and int(columns) > 0 else fallback
-    held = io.StringIO()
-    console = Console(
-        file=held, width=max(40, width), force_terminal=terminal, markup=False, highlight=False, emoji=False,
-        no_color=bool(os.environ.get("NO_COLOR")), color_system="auto" if terminal else None, legacy_windows=False,
-    )  # fmt: skip
-    _print(build(runs, tier_of), console)
-    # A log file or a C locale may not know "×": a question mark is better than a report that isn't printed.
-    encoding = getattr(file, "encoding", None) or "utf-8"
-    text = "".join(line.rstrip() + "\n" if not terminal else line + "\n" for line in held.getvalue().splitlines())
-    file.write(text.encode(encoding, errors="replace").decode(encoding))
+    with console(file, width, NARROWEST) as out:
+        _print(build(runs, tier_of), out)
 
 
 def _print(report: Report, console: object) -> None:

@@ -15,7 +15,7 @@ from benchmark_job.report.page import page
 from benchmark_job.results import RunResults
 
 
-def _put(path: Path, text: str) -> Path:
+def put(path: Path, text: str) -> Path:
     """By rename: a reader who has the old report open never sees half of the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_text(text, encoding="utf-8", newline="\n")
@@ -27,7 +27,7 @@ def _put_plots(report: Report, folder: Path, theme: Theme) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     suffix = "" if theme == "auto" else f"-{theme}"
     return [
-        _put(folder / f"{chart.slug}{suffix}.svg", svg(chart, theme))
+        put(folder / f"{chart.slug}{suffix}.svg", svg(chart, theme))
         for _, charts, _ in report.charts
         for chart in charts
     ]
@@ -45,4 +45,4 @@ def write(runs: Sequence[RunResults], folder: Path, tier_of: TierOf) -> list[Pat
     drawn = _put_plots(report, folder / "plots", "auto")
     for stale in set((folder / "plots").glob("*.svg")) - set(drawn):
         stale.unlink()
-    return [_put(folder / "report.md", markdown(report)), _put(folder / "report.html", page(report)), *drawn]
+    return [put(folder / "report.md", markdown(report)), put(folder / "report.html", page(report)), *drawn]
