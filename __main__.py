@@ -1,10 +1,13 @@
 """The Pulumi program: from a stack's config to a benchmark's results.
 
 Pulumi.<stack>.yaml -> settings -> ladder -> rung -> BenchmarkJob (surface, runs) -> results
+                                     ^                      | attempt failed: cause, scope
+                                     +------- ledger <------+
 """
 
 import pulumi
 
+import components
 from benchmark_job import BenchmarkJob, BenchmarkJobArgs
 from engine import program
 from placement.choice import current_rung
@@ -15,11 +18,17 @@ program.begin()
 # What the stack asks for: the rungs it accepts, best first, and what to measure on the first that serves.
 settings = program.stack_settings()
 
-# Where the runs are, or will be, carried out.
-rung = current_rung(settings)
+# What came of it so far: every attempt, and where one is under way.
+ledger, clock = program.ledger(settings), program.clock()
+
+# Where the runs are, or will be, carried out. No cloud is asked: a preview and its update have to agree.
+rung = current_rung(settings, ledger.attempts(), clock.now(), surfaces=components.built())
 
 # The results. Capacity is declared only while a run has none.
-job = BenchmarkJob("benchmark", BenchmarkJobArgs(settings=settings, rung=rung))
+job = BenchmarkJob(
+    "benchmark",
+    BenchmarkJobArgs(settings=settings, rung=rung, ledger=ledger, clock=clock, release=program.releases()),
+)
 
 for name, value in job.outputs.items():
     pulumi.export(name, value)

@@ -2,26 +2,34 @@
 
 Nothing heavy is imported before a command needs it: `--help` and `tiers` load neither Pulumi nor pydantic nor torch.
 
-Exit codes: 0 done, 1 an operation failed, 2 bad input (nothing was done), 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 an operation failed, 2 bad input (nothing was done), 3 no rung of the ladder can be had now, 130
+stopped by Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from benchmark_job.results import RunResults
-    from engine.base import Result
+    from engine.base import Engine
+    from engine.choice import Choice
+    from placement.ledger import Attempt
+    from placement.plan import Plan
     from settings import Settings
 
 PROJECT_ROOT = Path(__file__).resolve().parent
 DEFAULT_STACK = "local"
+_WAIT_HELP = "when nothing can be had, wait and try again for so long, within the budget: 90m, 6h, 2d"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,6 +60,9 @@ def _foreseen(error: Exception) -> int | None:
     known: list[tuple[str, str, int]] = [
         ("settings", "SettingsError", 2),
         ("components", "SurfaceNotBuilt", 2),
+        ("components.interface", "SurfaceError", 1),
+        ("engine.simulated.scenario", "ScenarioError", 2),
+        ("placement.ledger", "LedgerError", 1),
         ("benchmark_job.store", "BucketNotBuilt", 2),
         ("benchmark_job.store", "StoreError", 1),
         ("benchmark_job.results", "ResultsError", 1),
@@ -91,8 +102,22 @@ def _parser() -> argparse.ArgumentParser:
             help="auto: the stack's master, else the Pulumi CLI if it can work, else the embedded engine",
         )
 
-    add_engine(add("up", _up, "make it so that the stack's results exist, and show them"))
+    up = add("up", _up, "make it so that the stack's results exist, on the first rung that can be had, and show them")
+    up.add_argument("--wait", type=_duration, default=timedelta(0), metavar="TIME", help=_WAIT_HELP)
+    add_engine(up)
     add_engine(add("preview", _preview, "say what `up` would do; changes nothing and needs no credentials"))
+    plan = add("plan", _plan, "show the ladder: what is known of each rung, what it costs, and which is next")
+    plan.add_argument("--json", action="store_true", help="print it as JSON instead")
+    drill = add("drill", _drill, "rehearse a stack against a simulated cloud: no cloud is asked, nothing is measured")
+    drill.set_defaults(stack=None)
+    drill.add_argument(
+        "--scenario", type=Path, metavar="FILE", help="what the simulated cloud is like: docs/scenarios.md"
+    )
+    drill.add_argument("--sold-out", action="append", default=[], metavar="TIER@REGION,…", help="e.g. h100@us-central1")
+    drill.add_argument("--quota", action="append", default=[], metavar="TIER@REGION=N", help="e.g. l4@us-west1=0")
+    drill.add_argument("--deny", action="append", default=[], metavar="ROLE", help="e.g. artifactregistry.reader")
+    drill.add_argument("--wait", type=_duration, default=timedelta(0), metavar="TIME", help=_WAIT_HELP)
+    drill.add_argument("--engine", choices=["embedded", "pulumi"], default="embedded", help="which engine rehearses")
     destroy = add("destroy", _destroy, "delete the stack's resources; results stay unless asked")
     destroy.add_argument("--results", action="store_true", help="delete this stack's results, too")
     add_engine(destroy)
@@ -112,31 +137,88 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _duration(text: str) -> timedelta:
+    """`90m`, `6h`, `2d`."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(m|min|h|d)", text.strip())
+    if not found or float(found[1]) <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time to wait: write 90m, 6h or 2d")
+    unit = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days"}[found[2]]
+    return timedelta(**{unit: float(found[1])})
+
+
 # -- the commands --------------------------------------------------------------------------------------------------
 
 
 def _up(options: argparse.Namespace) -> int:
-    _runnable_settings(options.stack)
+    from benchmark_job import store
+    from benchmark_job.order import job_digest
+    from engine import rehearsal
+    from engine.base import EngineError
+    from engine.hands import EngineHands
+    from placement import timeline
+    from placement.telling import Teller, walked
+    from placement.walk import End, Walk
+
+    settings = _runnable_settings(options.stack)
     root = _store(options.stack)
-    result = _with_engine(options, lambda engine: engine.up(), stops_runs_in=root)
-    runs = _runs_of(root, options.stack, result.outputs)
-    if result.outputs.get("due") == 0:
+    engine = _announced_engine(options)
+    clock, job = rehearsal.clock(), job_digest(settings.benchmark)
+    ledger = store.ledger(settings.results.url, options.stack)
+    with _ending_runs(root, options.stack) as interrupts:
+        hands = EngineHands(settings, options.stack, engine, ledger, clock, lambda: bool(interrupts))
+        teller = Teller(settings, options.stack, job, clock, sys.stdout)
+        begun = clock.now()
+        ending = Walk(settings, options.stack, job, ledger, hands, clock, teller, options.wait).go()
+        if ending.end in (End.FAILED, End.STOPPED):
+            said = ending.failure and f"{ending.failure.text}\nMend: {ending.failure.mend}"
+            raise hands.error or EngineError(said or "stopped")
+    if ending.end is End.NOTHING_LEFT or len(ending.attempts) > 1:
+        print()
+        timeline.render(walked(ending, settings, options.stack, begun, clock.now(), ledger.attempts()), sys.stdout)
+    if ending.end is End.NOTHING_LEFT:
+        return 3
+    runs = _runs_of(root, options.stack, hands.result.outputs)
+    if ending.end is End.NOTHING_DUE:
         print("\nNothing was due: the results are there already.")
     _show(runs, root, options.stack)
     return 0
 
 
 def _preview(options: argparse.Namespace) -> int:
-    _runnable_settings(options.stack)
-    _with_engine(options, lambda engine: engine.preview())
+    settings = _runnable_settings(options.stack)
+    if len(settings.ladder) > 1:
+        _show_plan(options.stack, settings)
+    _announced_engine(options).preview()
     return 0
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from placement import plan
+
+    settings = _settings(options.stack)
+    if options.json:
+        import json
+
+        print(json.dumps(plan.to_json(_make_plan(options.stack, settings)), indent=2))
+    else:
+        _show_plan(options.stack, settings)
+    return 0
+
+
+def _drill(options: argparse.Namespace) -> int:
+    from engine import drill
+    from engine.simulated.scenario import Scenario
+
+    scenario = Scenario.from_file(options.scenario) if options.scenario else None
+    scenario = Scenario.from_flags(options.sold_out, options.quota, options.deny, scenario)
+    return drill.run(PROJECT_ROOT, options.stack, scenario, engine=options.engine, wait=options.wait)
 
 
 def _destroy(options: argparse.Namespace) -> int:
     from benchmark_job import store
 
     root = _store(options.stack)
-    _with_engine(options, lambda engine: engine.destroy())
+    _announced_engine(options).destroy()
     if options.results:
         print(f"\nDeleted: {store.delete_results(root, options.stack)} attempts' results in {_shown(root)}")
     elif kept := store.attempts_of_stack(root, options.stack):
@@ -190,19 +272,19 @@ def _settings(stack: str) -> Settings:
 
 
 def _runnable_settings(stack: str) -> Settings:
-    """As `_settings`, and this version can use the rung and the results store that they choose."""
+    """As `_settings`, and this version can use the results store, and at least one rung that may be chosen."""
     import components
     from benchmark_job import store
-    from placement.choice import current_rung
 
     settings = _settings(stack)
-    rung = current_rung(settings)
-    components.require(str(rung.surface), rung.id)
+    rungs = [settings.pinned_rung] if settings.pinned_rung else settings.ladder
+    if not any(str(rung.surface) in components.built() for rung in rungs):
+        components.require(str(rungs[0].surface), rungs[0].id)
     store.folder(settings.results.url)
     return settings
 
 
-def _engine(stack: str, asked: str):  # type: ignore[no-untyped-def]
+def _engine(stack: str, asked: str) -> tuple[Engine, Choice]:
     from engine import choice
 
     chosen = choice.choose(stack, asked)
@@ -217,36 +299,78 @@ def _store(stack: str) -> Path:
     return store.folder(load_stack_config(PROJECT_ROOT, stack).values.get("gpubench:results", "results"))
 
 
-def _with_engine(
-    options: argparse.Namespace, operation: Callable[..., Result], *, stops_runs_in: Path | None = None
-) -> Result:
-    """Run an engine's operation; with a store given, Ctrl-C (and SIGTERM) end the stack's runs in order."""
+def _announced_engine(options: argparse.Namespace) -> Engine:
     engine, chosen = _engine(options.stack, options.engine)
     print(f"gpubench: {chosen.engine} engine, because {chosen.reason}", flush=True)
-    if stops_runs_in is None:
-        return operation(engine)
+    return engine
+
+
+@contextmanager
+def _ending_runs(root: Path, stack: str) -> Iterator[list[int]]:
+    """While this lasts, Ctrl-C (and SIGTERM) end the stack's runs in order; the signals that came."""
     from benchmark_job import store
+    from engine.base import EngineError
 
-    interrupts = 0
+    interrupts: list[int] = []
 
-    def interrupted(_number: int, _frame: FrameType | None) -> None:
-        nonlocal interrupts
-        interrupts += 1
-        stopped = store.request_stop(stops_runs_in, options.stack)
-        if interrupts > 1 or not stopped:
+    def interrupted(number: int, _frame: FrameType | None) -> None:
+        interrupts.append(number)
+        stopped = store.request_stop(root, stack)
+        if len(interrupts) > 1 or not stopped:
             raise KeyboardInterrupt
         print(f"\ngpubench: stopping {', '.join(stopped)} (again to stop at once)", flush=True)
 
     before = {number: signal.signal(number, interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        return operation(engine)
-    except Exception:
+        yield interrupts
+    except EngineError:
         if interrupts:
             print("gpubench: stopped; run the same command again to go on", file=sys.stderr)
         raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _make_plan(stack: str, settings: Settings) -> Plan:
+    """The plan of a stack as it stands now: the clouds are asked what they can be asked."""
+    from benchmark_job import store
+    from benchmark_job.order import job_digest
+    from engine import rehearsal
+    from engine.hands import preflights
+    from placement import plan
+    from placement.choice import choose
+    from placement.costs import hours_by_rung
+    from placement.verdicts import ask
+
+    now, job = rehearsal.clock().now(), job_digest(settings.benchmark)
+    attempts = store.ledger(settings.results.url, stack).attempts()
+    verdicts = ask(settings.ladder, preflights(settings.ladder), image=settings.benchmark.image)
+    due = _due(stack, settings, attempts, now)
+    hours = hours_by_rung(settings, attempts, job=job, due=due)
+    choice = choose(settings, job, verdicts, attempts, now, hours=hours)
+    return plan.make(stack, settings, verdicts, choice, attempts, now, hours, job=job, due=due)
+
+
+def _due(stack: str, settings: Settings, attempts: Sequence[Attempt], now: datetime) -> int | None:
+    """How many runs have no results; None where that can't be told here (no surface, no image)."""
+    import components
+    from benchmark_job import due
+    from components.interface import SurfaceError
+    from placement.choice import current_rung
+
+    rung = current_rung(settings, attempts, now, surfaces=components.built())
+    try:
+        return sum(due.results_of(order) is None for order in due.orders(settings, rung, stack))
+    except (components.SurfaceNotBuilt, SurfaceError):
+        return None
+
+
+def _show_plan(stack: str, settings: Settings) -> None:
+    from placement import plan
+
+    plan.render(_make_plan(stack, settings), sys.stdout)
+    print()
 
 
 def _runs_of(root: Path, stack: str, outputs: object) -> list[RunResults]:

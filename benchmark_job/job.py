@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pulumi
 
 import components
 from benchmark_job import store
-from benchmark_job.order import RunOrder, run_orders
+from benchmark_job.attempting import Attempting, only_retrying
+from benchmark_job.due import orders as orders_of
+from benchmark_job.due import results_of
+from benchmark_job.order import RunOrder, job_digest
 from benchmark_job.run_resource import Run
-from components.interface import SurfaceError
+from components.interface import ATTEMPT_LABEL, STACK_LABEL, Capacity, SurfaceError
+from placement.clock import Clock
 from placement.ladder import Rung
+from placement.ledger import Ledger
 from settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkJobArgs:
-    """`rung`: the rung that runs are carried out on while they are due.
+    """`rung`: the rung that runs are carried out on while they are due. `ledger`: where attempts are kept.
 
-    Plain values: what is due decides what is declared.
+    `release`: declare no capacity, although runs may be due: an attempt is over, and nothing may be left of it. Plain
+    values: what is due decides what is declared.
     """
 
     settings: Settings
     rung: Rung
+    ledger: Ledger
+    clock: Clock
+    release: bool = False
 
 
 class BenchmarkJob(pulumi.ComponentResource):
@@ -44,22 +53,11 @@ class BenchmarkJob(pulumi.ComponentResource):
         super().__init__("gpubench:index:BenchmarkJob", name, {}, opts)
         orders = _orders(args)
         found = {order.run: _found(order) for order in orders}
-        self.due = sum(attempt is None for attempt in found.values())
-        child = pulumi.ResourceOptions(parent=self)
-        capacity: list[pulumi.Resource] = []
-        if self.due:
-            surface = components.load(str(args.rung.surface), args.rung.id)
-            capacity.append(surface.declare(f"{name}-capacity", args.rung, child))
-        explain = pulumi.ErrorHook(f"{name}-explain", _explain(args.rung))
-        runs: list[Run] = []
-        for number, order in enumerate(orders, start=1):
-            run_opts = pulumi.ResourceOptions(
-                parent=self,
-                # One after the other: runs side by side on one machine would measure each other.
-                depends_on=[*capacity, *runs[-1:]],
-                hooks=pulumi.ResourceHookBinding(on_error=[explain]),
-            )
-            runs.append(Run(f"{name}-run-{number}", order, found=found[order.run], opts=run_opts))
+        due = [order.run for order in orders if found[order.run] is None]
+        self.due = len(due)
+        if args.release:
+            orders, due = tuple(order for order in orders if found[order.run] is not None), []
+        runs = self._declare(name, args, orders, found, due)
         self.runs = pulumi.Output.all(*[run.run for run in runs])
         self.results = pulumi.Output.all(*[run.results for run in runs])
         self.outputs: Mapping[str, pulumi.Input[Any]] = {
@@ -71,19 +69,52 @@ class BenchmarkJob(pulumi.ComponentResource):
             "headline": _all(runs, "headline").apply(_one_or_all),
             "results": self.results,
             "cost_usd": _all(runs, "cost_usd").apply(_total),
+            "attempts": args.ledger.exported(),
         }
         self.register_outputs(dict(self.outputs))
+
+    def _declare(
+        self,
+        name: str,
+        args: BenchmarkJobArgs,
+        orders: tuple[RunOrder, ...],
+        found: Mapping[str, str | None],
+        due: list[str],
+    ) -> list[Run]:
+        """The runs, one after the other, and what those that are due need."""
+        child = pulumi.ResourceOptions(parent=self)
+        before: list[pulumi.Resource] = []
+        hooks = last_hooks = None
+        attempt = ""
+        if due:
+            attempting = _attempting(args)
+            attempt = attempting.attempt.id
+            hooks = attempting.hooks(name)
+            last_hooks = attempting.last_hooks(name, hooks)
+            before.append(
+                attempting.surface.declare(f"{name}-capacity", _capacity(attempting, orders[0].image, hooks), child)
+            )
+        else:
+            only_retrying(name, args.clock)
+        runs: list[Run] = []
+        for number, order in enumerate(orders, start=1):
+            is_last = order.run in due[-1:]
+            run_opts = pulumi.ResourceOptions(
+                parent=self,
+                # One after the other: runs side by side on one machine would measure each other.
+                depends_on=[*before, *runs[-1:]],
+                hooks=last_hooks if is_last else hooks,
+            )
+            in_attempt = replace(order, attempt=attempt, ends_machine=is_last)
+            runs.append(Run(f"{name}-run-{number}", in_attempt, found=found[order.run], opts=run_opts))
+        return runs
 
 
 def _orders(args: BenchmarkJobArgs) -> tuple[RunOrder, ...]:
     try:
-        surface = components.load(str(args.rung.surface), args.rung.id)
-        image = args.settings.benchmark.image
-        # The digest before anything is declared: a tag that moves is another benchmark, and so another run.
-        resolved = None if image is None else surface.resolve_image(image)
+        return orders_of(args.settings, args.rung, pulumi.get_stack())
     except (components.SurfaceNotBuilt, SurfaceError) as error:
         raise pulumi.RunError(str(error)) from error
-    return run_orders(args.settings, args.rung, pulumi.get_stack(), resolved)
 
 
 def _found(order: RunOrder) -> str | None:
@@ -92,8 +123,7 @@ def _found(order: RunOrder) -> str | None:
     A store that can't be read stops an update; a preview says so and assumes due.
     """
     try:
-        attempt = store.complete_attempt(store.folder(order.store), order.run, order.rungs)
-        return None if attempt is None else attempt.attempt_id
+        return results_of(order)
     except store.StoreError as error:
         if not pulumi.runtime.is_dry_run():
             raise pulumi.RunError(str(error)) from error
@@ -101,14 +131,23 @@ def _found(order: RunOrder) -> str | None:
         return None
 
 
-def _explain(rung: Rung) -> Any:
-    """The error hook: after a run's failure say what to do. It never asks for a retry: the run itself is done."""
+def _attempting(args: BenchmarkJobArgs) -> Attempting:
+    job = job_digest(args.settings.benchmark)
+    return Attempting.open(args.settings, args.rung, args.ledger, args.clock, pulumi.get_stack(), job)
 
-    def hook(_args: pulumi.ErrorHookArgs) -> bool:
-        pulumi.log.info(f"no results from {rung.id} yet: mend the cause, then run `gpubench up` again")
-        return False
 
-    return hook
+def _capacity(attempting: Attempting, image: str | None, hooks: pulumi.ResourceHookBinding) -> Capacity:
+    settings, attempt = attempting.settings, attempting.attempt
+    own = {STACK_LABEL: attempt.stack.lower(), ATTEMPT_LABEL: attempt.id}  # Google Cloud's labels are lower-case
+    return Capacity(
+        rung=attempting.rung,
+        attempt=attempt.id,
+        image=image,
+        zones=attempt.zones,
+        hours=attempt.hours or settings.benchmark.timeout_minutes * settings.benchmark.repeats / 60,
+        labels={**settings.labels, **own},
+        hooks=hooks,
+    )
 
 
 def _all(runs: list[Run], output: str) -> pulumi.Output[list[Any]]:
@@ -117,7 +156,7 @@ def _all(runs: list[Run], output: str) -> pulumi.Output[list[Any]]:
 
 def _one_or_all(values: list[Any]) -> Any:
     """One run's value as it is, several runs' as a list; a value that all share, once."""
-    return values[0] if all(value == values[0] for value in values) else values
+    return values[0] if values and all(value == values[0] for value in values) else values
 
 
 def _total(costs: list[float | None]) -> float | None:

@@ -34,7 +34,8 @@ class RunOrder:
     `argv`: arguments to this Python for the built-in workload, or the container's command (empty: the image's own).
     `env`: in clear. `secret_env`: names of environment variables and the config keys whose secrets they get; the
     values are read where the run starts, and never part of an order. `store`: as in the settings, relative to the
-    project.
+    project. `attempt`: the ledger's attempt that this is part of. `wait_s`: how long to look for capacity before it
+    counts as lost. `ends_machine`: whether the capacity is needed no more after this run.
     """
 
     run: str
@@ -49,6 +50,9 @@ class RunOrder:
     env: Mapping[str, str] = field(default_factory=dict)
     secret_env: Mapping[str, str] = field(default_factory=dict)
     stamps: Mapping[str, Any] = field(default_factory=dict)
+    attempt: str = ""
+    wait_s: float = 0.0
+    ends_machine: bool = True
 
     def to_props(self) -> dict[str, Any]:
         """The order as a resource's input: JSON values, no nulls (the wire drops them)."""
@@ -74,7 +78,7 @@ def run_orders(settings: Settings, rung: Rung, stack: str, image: str | None) ->
     accepted = (rung.id,) if settings.rung else tuple(one.id for one in settings.ladder)
     price = rung.usd_per_hour
     commit, dirty = git_state(PROJECT_ROOT)
-    orders = []
+    orders: list[RunOrder] = []
     for repeat in range(1, benchmark.repeats + 1):
         run = f"{identity}-{repeat}"
         stamps = {
@@ -108,9 +112,18 @@ def run_orders(settings: Settings, rung: Rung, stack: str, image: str | None) ->
                     name: value.config_key for name, value in benchmark.env.items() if isinstance(value, SecretRef)
                 },
                 stamps={key: value for key, value in stamps.items() if value is not None},
+                wait_s=60 * settings.placement.attempt_minutes,
             )
         )
     return tuple(orders)
+
+
+def job_digest(benchmark: Benchmark) -> str:
+    """What the ledger calls the runs of a stack: as in their names, but by the image as it is written.
+
+    So it is known without asking a registry, and a tag that moves doesn't split the ledger.
+    """
+    return _identity(benchmark, None)
 
 
 def _workload_arguments(benchmark: Benchmark, rung: Rung) -> tuple[str, ...]:
@@ -133,7 +146,7 @@ def _workload_arguments(benchmark: Benchmark, rung: Rung) -> tuple[str, ...]:
 def _identity(benchmark: Benchmark, image: str | None) -> str:
     """12 hex digits of a sha256 over all that determines a run's numbers, but for where it runs."""
     what = {
-        "image": image.partition("@")[2] if image else None,
+        "image": image.partition("@")[2] if image else benchmark.image,
         "code": asdict(benchmark.code) if benchmark.code else None,
         "workload": _workload_digest() if benchmark.is_built_in and image is None else list(benchmark.workload),
         "benchmarks": list(benchmark.workload),

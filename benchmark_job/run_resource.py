@@ -37,7 +37,7 @@ import components
 from benchmark_job import store
 from benchmark_job.order import RunOrder
 from benchmark_job.results import Attempt as StoredAttempt
-from components.interface import Attempt, Control, SurfaceError
+from components.interface import Control, Execution, SurfaceError
 from engine import masters
 
 _REQUIRED = ("run", "store", "rung", "rungs", "surface", "tier", "argv", "timeout_s")
@@ -131,7 +131,7 @@ class RunProvider(ResourceProvider):
         name = f"{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03d}Z-{secrets.token_hex(2)}"  # sorts by time
         folder = run_folder / name
         folder.mkdir()
-        attempt = Attempt(
+        execution = Execution(
             folder=folder,
             log=run_folder / f"{name}.log",
             stop=store.stop_file(root, order.run),
@@ -139,18 +139,20 @@ class RunProvider(ResourceProvider):
             secrets=secret_values,
         )
         try:
-            if _asked_to_stop(attempt.stop, asked_at):
+            if _asked_to_stop(execution.stop, asked_at):
                 raise RunFailed(f"run {order.run} was stopped before it began. Run `gpubench up` again to go on")
-            say(f"attempt {name} on {order.rung}; log: {attempt.log}")
-            surface.execute(order, attempt, Control(say, _engine_is_gone))
+            say(f"attempt {name} on {order.rung}; log: {execution.log}")
+            surface.execute(order, execution, Control(say, _engine_is_gone))
         except SurfaceError as error:
-            raise RunFailed(f"run {order.run} on {order.rung}: {error}") from None
+            # The cloud's own words first: they are what a table of attempts has room for.
+            known = f"Cause: {error.cause} (not-begun): " if error.cause else ""
+            raise RunFailed(f"{known}{error} (run {order.run} on {order.rung})") from None
         finally:
             with contextlib.suppress(OSError):
                 folder.rmdir()  # empty: nothing was begun, and nothing is kept
         stored = store.attempt(root, order.run, name)
         if not stored.complete:
-            raise RunFailed(_failure_text(order, stored, attempt.log))
+            raise RunFailed(_failure_text(order, stored, execution.log))
         say(f"complete: {folder}")
         return stored
 

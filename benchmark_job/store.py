@@ -3,6 +3,7 @@
     <store>/runs/<run>/<attempt>/        one attempt's results folder, manifest last
     <store>/runs/<run>/<attempt>.log     what the attempt printed
     <store>/runs/<run>/lock, stop        held while an attempt is under way; ends it
+    <store>/ledger/<stack>/              the stack's attempts (placement/ledger.py)
     <store>/reports/<stack>/             reports
 
 A store that isn't there yet means that everything is due. One that can't be read is no answer, and stops an update.
@@ -13,7 +14,7 @@ from __future__ import annotations
 import fcntl
 import shutil
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import results_folder
 from benchmark_job import results
 from benchmark_job.order import PROJECT_ROOT
 from benchmark_job.results import Attempt
+from placement.ledger import Ledger
 
 LOCK = "lock"
 STOP = "stop"
@@ -56,6 +58,11 @@ def folder(url: str) -> Path:
             "of their clouds. Name a folder, e.g. gpubench:results: results"
         )
     return PROJECT_ROOT / Path(url).expanduser()
+
+
+def ledger(url: str, stack: str, secrets: Iterable[str] = ()) -> Ledger:
+    """The ledger of a stack that has its results in this store; `secrets` are never written. Raises BucketNotBuilt."""
+    return Ledger(folder(url), stack, secrets)
 
 
 def run_folder(store: Path, run: str) -> Path:

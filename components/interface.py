@@ -4,21 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 import pulumi
 
 from benchmark_job.order import RunOrder
+from placement.causes import Cause
 from placement.ladder import Rung
+from placement.ledger import Attempt
+from placement.verdicts import Preflight
+
+STACK_LABEL, ATTEMPT_LABEL = "gpubench-stack", "gpubench-attempt"
+"""Labels (tags on AWS) of all that an attempt asks for: the sweep finds by them what is left."""
 
 
 class SurfaceError(Exception):
-    """The surface can't do what a stack asks of it. The text says what, and how to mend it."""
+    """The surface can't do what a stack asks of it. The text says what, and how to mend it.
+
+    `cause`: where the surface itself knows it; a cloud's own words are classified by their text.
+    """
+
+    def __init__(self, text: str, cause: Cause | None = None) -> None:
+        super().__init__(text)
+        self.cause = cause
 
 
 @dataclass(frozen=True)
-class Attempt:
+class Execution:
     """One try of a run: the folder that becomes its results, the log beside it, and the run's stop file.
 
     `lock` is an open file that holds the run's lock; who outlives this process inherits it.
@@ -33,10 +47,39 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Control:
-    """How an attempt talks to who ordered it: progress lines out, "your engine is gone" in."""
+    """How an execution talks to who ordered it: progress lines out, "your engine is gone" in."""
 
     say: Callable[[str], None]
     engine_is_gone: Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What one attempt asks for. It belongs to that attempt alone: another attempt replaces it.
+
+    ``image``: what its machine will pull, by digest. ``zones``: what a cloud's hint narrowed the attempt to; empty: all
+    of the rung's. ``hours``: the longest that a machine may be held, which the cloud itself has to enforce. ``labels``:
+    for everything that bears labels or tags; STACK_LABEL and ATTEMPT_LABEL among them. ``hooks``: for each resource
+    that asks for capacity: they classify a failure and write the ledger.
+    """
+
+    rung: Rung
+    attempt: str
+    image: str | None
+    zones: tuple[str, ...]
+    hours: float
+    labels: Mapping[str, str]
+    hooks: pulumi.ResourceHookBinding
+
+
+@dataclass(frozen=True)
+class Held:
+    """What an attempt has had of a surface: a machine, if it got one, since when, and what it cost so far (USD)."""
+
+    usd: float = 0.0
+    since: datetime | None = None
+    zone: str | None = None
+    machine_type: str | None = None
 
 
 class Surface(Protocol):
@@ -45,11 +88,27 @@ class Surface(Protocol):
     def resolve_image(self, image: str) -> str:
         """The image by digest (`name@sha256:…`), before anything is declared. Raises SurfaceError."""
 
-    def declare(self, name: str, rung: Rung, opts: pulumi.ResourceOptions) -> pulumi.ComponentResource:
-        """Declare the capacity of one rung. Called only while a run is due."""
+    def preflight(self) -> Preflight:
+        """Who answers what is known of a rung before anything is tried. Raises SurfaceError if nobody can."""
 
-    def execute(self, order: RunOrder, attempt: Attempt, control: Control) -> None:
-        """Carry the order out; when this returns, the attempt's folder is sealed.
+    def declare(self, name: str, capacity: Capacity, opts: pulumi.ResourceOptions) -> pulumi.ComponentResource:
+        """Declare the capacity of one attempt. Called only while a run is due."""
 
-        Raises SurfaceError if it couldn't start.
+    def execute(self, order: RunOrder, execution: Execution, control: Control) -> None:
+        """Carry the order out; when this returns, the execution's folder is sealed.
+
+        Where no capacity comes within `order.wait_s`, the attempt's size is set to 0, so that it asks for no more, and
+        SurfaceError is raised with what the cloud said. Raises SurfaceError for all else that kept it from starting.
         """
+
+    def alive(self, attempt: Attempt) -> bool:
+        """Whether an attempt that was left under way still has what it had: its machine, or its place in a queue."""
+
+    def sweep(self, attempt: Attempt) -> None:
+        """Take away what a lost attempt left, its capacity first. Does nothing where nothing is left.
+
+        The rung may not be on the ladder any more: surface, project and region are the attempt's.
+        """
+
+    def held(self, attempt: Attempt, rung: Rung) -> Held:
+        """What an attempt has had so far."""

@@ -55,3 +55,9 @@ class Engine(Protocol):
 
     def outputs(self) -> Mapping[str, object]:
         """The stack's outputs as of its last update, secrets masked; empty if there was none."""
+
+    def is_torn(self) -> bool:
+        """Whether an earlier update was killed while it made something, which may be there and isn't in the state.
+
+        gpubench's own runs don't count: making one again adopts what it left.
+        """

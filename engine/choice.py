@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine import masters, pulumi_cli
+from engine import masters, pulumi_cli, rehearsal
 from engine.base import Engine, InputError
 from engine.masters import EMBEDDED, PULUMI
 
@@ -52,7 +52,7 @@ def open_engine(choice: Choice, project: Path, stack: str) -> Engine:
         EmbeddedEngine,
     )  # the SDK takes a while to import, and the CLI's side needs none of it
 
-    return EmbeddedEngine(project, stack, masters.state_folder())
+    return EmbeddedEngine(project, stack, masters.state_folder(), rehearsal.providers())
 
 
 def _first_choice() -> Choice:

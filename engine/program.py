@@ -1,12 +1,19 @@
-"""What the Pulumi program takes from its engine: the stack's config, as settings."""
+"""What the Pulumi program takes from its engine: the stack's config, as settings, and the stack's ledger."""
 
 from __future__ import annotations
 
 import os
 import signal
 
-from engine import masters
+import pulumi
+
+from benchmark_job import store
+from engine import masters, rehearsal
+from placement.clock import Clock
+from placement.ledger import Ledger, LedgerError
 from settings import Settings, SettingsError
+
+RELEASE_VARIABLE = "GPUBENCH_RELEASE"
 
 
 def begin() -> None:
@@ -22,7 +29,6 @@ def begin() -> None:
 
 def stack_settings() -> Settings:
     """The running stack's settings. Raises pulumi.RunError with all mistakes in them."""
-    import pulumi
     from pulumi.runtime import config
 
     # The SDK has no public way to list a stack's keys, and a misspelt key can only be told from a list.
@@ -32,3 +38,21 @@ def stack_settings() -> Settings:
         return Settings.from_config(values, secret_keys, source=f"Pulumi.{pulumi.get_stack()}.yaml")
     except SettingsError as error:
         raise pulumi.RunError(str(error)) from error
+
+
+def ledger(settings: Settings) -> Ledger:
+    """The running stack's ledger. Raises pulumi.RunError where it can't be read."""
+    try:
+        return store.ledger(settings.results.url, pulumi.get_stack())
+    except (store.StoreError, LedgerError) as error:
+        raise pulumi.RunError(str(error)) from error
+
+
+def clock() -> Clock:
+    """The time that attempts are stamped with: a rehearsal has its own."""
+    return rehearsal.clock()
+
+
+def releases() -> bool:
+    """Whether this update is there to take capacity away, whatever is due (`gpubench up` ends its walk with one)."""
+    return os.environ.get(RELEASE_VARIABLE) == "1"

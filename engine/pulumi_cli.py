@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import unquote, urlparse
 
 from engine import masters
@@ -59,9 +59,10 @@ class PulumiCli:
 
     name = "pulumi"
 
-    def __init__(self, program: str, project: Path, stack: str) -> None:
-        """`program`: the CLI's path. `project`: the folder with Pulumi.yaml."""
+    def __init__(self, program: str, project: Path, stack: str, output: IO[str] | None = None) -> None:
+        """`program`: the CLI's path. `project`: the folder with Pulumi.yaml. `output`: instead of the terminal."""
         self._program = program
+        self._output = output
         self._project = project
         self._stack = stack
 
@@ -79,7 +80,7 @@ class PulumiCli:
             self._clear_leftovers()
         with _summary_of(self._stack) as log:
             # No preview before it: who wants one asks for it, and it would run the program once more.
-            self._operate("up", "--yes", "--skip-preview", "--event-log", str(log))
+            self._operate("up", "--yes", "--skip-preview", log=log)
             changes = _changes(log)
         return Result(self._outputs(), changes)
 
@@ -88,7 +89,7 @@ class PulumiCli:
             return Result()
         self._clear_leftovers()
         with _summary_of(self._stack) as log:
-            self._operate("destroy", "--yes", "--event-log", str(log))
+            self._operate("destroy", "--yes", log=log)
             changes = _changes(log)
         masters.release(self._stack)
         return Result({}, changes)
@@ -99,6 +100,12 @@ class PulumiCli:
     def _outputs(self) -> Mapping[str, object]:
         outputs: Mapping[str, object] = json.loads(self._ask("stack", "output", "--json", "--stack", self._stack))
         return outputs
+
+    def is_torn(self) -> bool:
+        if not self._exists():
+            return False
+        pending = self._export()["deployment"].get("pending_operations") or []
+        return any(not one["resource"]["type"].startswith(OWN_TYPE) for one in pending)
 
     # -- stacks ---------------------------------------------------------------------------------------------------
 
@@ -115,7 +122,7 @@ class PulumiCli:
 
     def _previewed(self) -> Result:
         with _summary_of(self._stack) as log:
-            self._operate("preview", "--event-log", str(log))
+            self._operate("preview", log=log)
             return Result({}, _changes(log))
 
     @contextmanager
@@ -197,20 +204,26 @@ class PulumiCli:
             raise _refusal(arguments, done.stderr or done.stdout)
         return done.stdout
 
-    def _operate(self, *arguments: str) -> None:
-        """Run an operation whose output the user sees. Raises EngineError if it fails."""
-        command = [self._program, *arguments, "--stack", self._stack, "--non-interactive"]
+    def _operate(self, *arguments: str, log: Path) -> None:
+        """Run an operation whose output the user sees, with its events into `log`. Raises EngineError if it fails."""
+        own = ["--event-log", str(log), "--stack", self._stack, "--non-interactive"]
+        command = [self._program, *arguments, *own]
         # A process group of its own: a Ctrl-C in the terminal comes to us alone, and we pass on one, after the stop
         # file.
         child = subprocess.Popen(
-            command, cwd=self._project, env=_environment(), stdin=subprocess.DEVNULL, process_group=0
+            command,
+            cwd=self._project,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=self._output,
+            process_group=0,
         )
         with _passing_on_interrupts(child):
             code = child.wait()
         if code != 0:
-            raise EngineError(
-                f"pulumi {arguments[0]} --stack {self._stack} failed; what was done before is kept in its state"
-            )
+            failed = f"pulumi {arguments[0]} --stack {self._stack} failed; what was done before is kept in its state"
+            raise EngineError("\n".join([failed, *_errors(log)]))
 
 
 @contextmanager
@@ -277,11 +290,28 @@ def _summary_of(stack: str) -> Iterator[Path]:
         yield Path(folder) / "events.json"
 
 
-def _changes(event_log: Path) -> Changes:
-    """What the operation's summary event counts (sdk/go/common/apitype/events.go, SummaryEvent)."""
-    counts: dict[str, int] = {}
+def _events(event_log: Path) -> Iterator[dict[str, Any]]:
+    """An operation's events (sdk/go/common/apitype/events.go, EngineEvent)."""
     with suppress(OSError):
         for line in event_log.read_text().splitlines():
             with suppress(ValueError):
-                counts = (json.loads(line).get("summaryEvent") or {}).get("resourceChanges") or counts
+                yield json.loads(line)
+
+
+def _errors(event_log: Path) -> Iterator[str]:
+    """The errors that an operation reported, without colours and each once (DiagnosticEvent)."""
+    said: set[str] = set()
+    for event in _events(event_log):
+        diagnostic = event.get("diagnosticEvent") or {}
+        text = re.sub(r"<\{%.*?%\}>", "", str(diagnostic.get("message", ""))).strip()
+        if diagnostic.get("severity") == "error" and text and text not in said:
+            said.add(text)
+            yield text
+
+
+def _changes(event_log: Path) -> Changes:
+    """What the operation's summary event counts (SummaryEvent)."""
+    counts: dict[str, int] = {}
+    for event in _events(event_log):
+        counts = (event.get("summaryEvent") or {}).get("resourceChanges") or counts
     return Changes(*(counts.get(op, 0) for op in ("create", "update", "replace", "delete", "same")))

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import results_folder
 from components.interface import SurfaceError
+from placement.causes import Cause
 
 RESULTS_IN_CONTAINER = "/results"
 _SHM = "2g"  # PyTorch's loaders share tensors through /dev/shm; the tools' 64 MB aren't enough
@@ -101,7 +102,7 @@ class ContainerTool(ABC):
         try:
             return json.loads(self._output(*arguments, image))
         except SurfaceError as error:
-            raise SurfaceError(f"{_missing(self.program, image)} ({error})") from None
+            raise SurfaceError(f"{_missing(self.program, image)} ({error})", Cause.IMAGE) from None
 
 
 class Docker(ContainerTool):
@@ -148,7 +149,7 @@ class Docker(ContainerTool):
                 return str(json.loads(self._output("image", "inspect", candidate))[0]["Id"])
             except SurfaceError:
                 continue
-        raise SurfaceError(_missing(self.program, image))
+        raise SurfaceError(_missing(self.program, image), Cause.IMAGE)
 
     def _more_arguments(self, *, gpu: bool) -> list[str]:
         return ["--gpus", "all"] if gpu else []
@@ -182,7 +183,9 @@ class Buildah(ContainerTool):
         # Unlike docker's, buildah's `run` knows neither an image's entry point nor its command.
         process = [*(config.get("Entrypoint") or []), *(spec.argv or config.get("Cmd") or [])]
         if not process:
-            raise SurfaceError(f"benchmark.image: {spec.image} has no command; name one in benchmark.command")
+            raise SurfaceError(
+                f"benchmark.image: {spec.image} has no command; name one in benchmark.command", Cause.BAD_REQUEST
+            )
         stdin = ""
         if spec.secrets:
             # Buildah's --env takes values only on its command line (1.28): the image's shell reads them from its input.
@@ -206,7 +209,7 @@ class Buildah(ContainerTool):
         for found in json.loads(self._output("images", "--json", "--no-trunc") or "null") or []:
             if found.get("digest") == digest:
                 return str(found["id"]).removeprefix("sha256:")
-        raise SurfaceError(_missing(self.program, image))
+        raise SurfaceError(_missing(self.program, image), Cause.IMAGE)
 
 
 _TOOLS: tuple[type[ContainerTool], ...] = (Docker, Podman, Buildah)
@@ -223,7 +226,8 @@ def find(image: str) -> ContainerTool:
     if tool is None:
         raise SurfaceError(
             f"benchmark.image: {image} needs docker (with its engine), podman or buildah, and none works here. "
-            "Install one, or leave benchmark.image out to run the built-in workload in a process"
+            "Install one, or leave benchmark.image out to run the built-in workload in a process",
+            Cause.BAD_REQUEST,
         )
     return tool
 

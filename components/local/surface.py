@@ -19,11 +19,13 @@ import pulumi
 import catalog
 import results_folder
 from benchmark_job.order import PROJECT_ROOT, RunOrder
-from components.interface import Attempt, Control, SurfaceError
+from components.interface import Capacity, Control, Execution, Held, SurfaceError
 from components.local import containers
 from components.local.machine import LocalMachine, LocalMachineArgs
 from components.redaction import Redactor
-from placement.ladder import Rung
+from placement.ladder import ANY_TIER, Rung
+from placement.ledger import Attempt
+from placement.verdicts import CannotSay, Kind, Offers, Preflight, Question
 
 _POLL_S = 0.2
 _REPEAT_PROGRESS_S = 15.0
@@ -50,29 +52,48 @@ def resolve_image(image: str) -> str:
     return containers.find(image).resolve(image)
 
 
-def declare(name: str, rung: Rung, opts: pulumi.ResourceOptions) -> pulumi.ComponentResource:
+def declare(name: str, capacity: Capacity, opts: pulumi.ResourceOptions) -> pulumi.ComponentResource:
     """See `components.interface.Surface`."""
-    return LocalMachine(name, LocalMachineArgs(rung=rung.id, tier=rung.tier), opts)
+    return LocalMachine(name, LocalMachineArgs(rung=capacity.rung.id, tier=capacity.rung.tier), opts)
 
 
-def execute(order: RunOrder, attempt: Attempt, control: Control) -> None:
-    """Start a supervisor for the attempt and report its progress until it ends.
+def preflight() -> Preflight:
+    """See `components.interface.Surface`."""
+    return _ThisMachine()
+
+
+def alive(_attempt: Attempt) -> bool:
+    """See `components.interface.Surface`. This machine is there, and a run goes on or begins anew in its own folder."""
+    return True
+
+
+def sweep(_attempt: Attempt) -> None:
+    """See `components.interface.Surface`. Nothing was made, and a run's children end with it."""
+
+
+def held(_attempt: Attempt, _rung: Rung) -> Held:
+    """See `components.interface.Surface`. This machine is the user's own, and costs nothing."""
+    return Held()
+
+
+def execute(order: RunOrder, execution: Execution, control: Control) -> None:
+    """Start a supervisor for it and report its progress until it ends.
 
     The supervisor is a process of its own so that the run has a master which outlives a killed engine for just long
     enough to end the run and seal what was measured. It knows that we live by the pipe on its standard input.
     """
-    results = attempt.folder
-    # A stop file is obeyed if it is newer than the attempt's folder: both times are the file system's, and no moment
+    results = execution.folder
+    # A stop file is obeyed if it is newer than the execution's folder: both times are the file system's, and no moment
     # is left out.
     before = results.stat()
-    secrets = sorted(attempt.secrets.values())
+    secrets = sorted(execution.secrets.values())
     stamps = {**order.stamps, "attempt": results.name}
     if (tier := _obtained_tier(order)) is not None:
         stamps["obtained_tier"] = tier
     contract = {"GPUBENCH_RESULTS": str(results), "GPUBENCH_STAMPS": json.dumps(stamps)}
     if order.image is None:
         argv = [sys.executable, "-u", "-m", "workload", "--results", str(results), *order.argv]
-        env = {**_passed_on(os.environ), **order.env, **attempt.secrets, **contract}
+        env = {**_passed_on(os.environ), **order.env, **execution.secrets, **contract}
         command = containers.Command(argv=argv, cleanup=[], env=env)
     else:
         contract["GPUBENCH_RESULTS"] = containers.RESULTS_IN_CONTAINER
@@ -83,7 +104,7 @@ def execute(order: RunOrder, attempt: Attempt, control: Control) -> None:
                 image=order.image,
                 argv=order.argv,
                 env={**order.env, **contract},
-                secrets=attempt.secrets,
+                secrets=execution.secrets,
                 results=results,
                 run=order.run,
                 gpu=order.tier != "cpu",
@@ -99,21 +120,21 @@ def execute(order: RunOrder, attempt: Attempt, control: Control) -> None:
         "env": env,
         "stdin": command.stdin,
         "results": str(results),
-        "log": str(attempt.log),
-        "stop": str(attempt.stop),
+        "log": str(execution.log),
+        "stop": str(execution.stop),
         "not_before": before.st_mtime,
         "timeout_s": order.timeout_s,
         "stamps": stamps,
         "secrets": secrets,
     }
-    with _machine(attempt, control) as machine, attempt.log.open("ab") as log:
+    with _machine(execution, control) as machine, execution.log.open("ab") as log:
         supervisor = subprocess.Popen(
             [sys.executable, "-m", "components.local.supervisor"],
             cwd=PROJECT_ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=log,
-            pass_fds=[attempt.lock, machine],
+            pass_fds=[execution.lock, machine],
             start_new_session=True,  # a Ctrl-C in the terminal reaches the run by the stop file, in order
         )
         assert supervisor.stdin is not None
@@ -129,12 +150,12 @@ def execute(order: RunOrder, attempt: Attempt, control: Control) -> None:
                 results.chmod(stat.S_IMODE(before.st_mode))
     if supervisor.returncode != 0:
         raise SurfaceError(
-            f"its supervisor ended with {supervisor.returncode} and could not seal {results}{_said(attempt.log)}"
+            f"its supervisor ended with {supervisor.returncode} and could not seal {results}{_said(execution.log)}"
         )
 
 
 @contextmanager
-def _machine(attempt: Attempt, control: Control) -> Iterator[int]:
+def _machine(execution: Execution, control: Control) -> Iterator[int]:
     """Hold this machine, so that runs of two stacks don't measure each other; the open file that holds it.
 
     The supervisor inherits it, and the kernel frees it with its last holder.
@@ -152,7 +173,7 @@ def _machine(attempt: Attempt, control: Control) -> Iterator[int]:
                     control.say("another run is under way on this machine; waiting for its end, to measure alone")
                     waiting = True
                 with suppress(FileNotFoundError):
-                    if attempt.stop.stat().st_mtime >= attempt.folder.stat().st_mtime:
+                    if execution.stop.stat().st_mtime >= execution.folder.stat().st_mtime:
                         raise SurfaceError("it was stopped before it began; run `gpubench up` again") from None
                 time.sleep(_POLL_S)
         yield descriptor
@@ -164,13 +185,32 @@ def _obtained_tier(order: RunOrder) -> str | None:
     """The tier that a run gets here: what its container can't be trusted to say. None: its results have to tell."""
     if order.tier == "cpu" or not containers.has_nvidia_gpu():
         return "cpu"
+    tiers = _tiers_here()
+    return tiers[0] if tiers else None
+
+
+def _tiers_here() -> list[str | None]:
+    """The tier of each GPU of this machine (None: not in the catalogue), as the driver's own tool names them."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
     try:
         said = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout
-        name, memory_mib = (part.strip() for part in said.splitlines()[0].rsplit(",", 1))
-        return catalog.tier_of_gpu(name, float(memory_mib) * 2**20 / 1e9)
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
-        return None
+        rows = [line.rsplit(",", 1) for line in said.splitlines()]
+        return [catalog.tier_of_gpu(name.strip(), float(memory) * 2**20 / 1e9) for name, memory in rows]
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return []
+
+
+class _ThisMachine:
+    """What this machine has, as a preflight: a rung that asks for a GPU which isn't here is passed over, not tried."""
+
+    def ask(self, question: Question) -> Offers:
+        """See `placement.verdicts.Preflight`. The tiers stand where a cloud has machine types."""
+        if question.kind is not Kind.OFFERS:
+            raise CannotSay("this machine has no quotas, grants or prices")
+        tiers = _tiers_here() if containers.has_nvidia_gpu() else []
+        if None in tiers:
+            raise CannotSay("this machine has a GPU that is not in the catalogue")
+        return Offers(dict.fromkeys((ANY_TIER, "cpu", *(tier for tier in tiers if tier)), ()))
 
 
 def _follow(supervisor: subprocess.Popen[bytes], results: Path, control: Control, redactor: Redactor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import runpy
@@ -13,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
 from pathlib import Path
+from types import MappingProxyType
 
 import pulumi
 import pulumi.runtime
@@ -21,7 +23,7 @@ from engine.base import PROJECT, EngineError, InputError, Result
 from engine.embedded import properties
 from engine.embedded.display import Display
 from engine.embedded.monitor import STACK_TYPE, EngineLog, Monitor
-from engine.embedded.providers import DYNAMIC_PACKAGE, DynamicProvider
+from engine.embedded.providers import DYNAMIC_PACKAGE, DynamicProvider, Provider
 from engine.embedded.state import Snapshot, locked
 from engine.masters import EMBEDDED, ENGINE_VARIABLE
 from engine.passphrase import Passphrase, passphrase_from
@@ -35,8 +37,15 @@ class EmbeddedEngine:
 
     name = "embedded"
 
-    def __init__(self, project: Path, stack: str, state: Path) -> None:
-        """`project` holds Pulumi.yaml; `state` is the folder that stacks' states live in."""
+    def __init__(
+        self, project: Path, stack: str, state: Path, providers: Mapping[str, Provider] = MappingProxyType({})
+    ) -> None:
+        """`project` holds Pulumi.yaml; `state` is the folder that stacks' states live in.
+
+        `providers`: by package, beside the dynamic one; a rehearsal brings simulated ones. Without them this engine
+        deploys to no cloud.
+        """
+        self._providers = providers
         self._project = project
         self._stack = stack
         self._state = state
@@ -68,6 +77,9 @@ class EmbeddedEngine:
     def outputs(self) -> Mapping[str, object]:
         stack = next((one for one in self._snapshot().resources if one.type == STACK_TYPE), None)
         return {} if stack is None else properties.masked(stack.outputs)
+
+    def is_torn(self) -> bool:
+        return any(not resource.type.startswith(f"{DYNAMIC_PACKAGE}:") for _, resource in self._snapshot().pending)
 
     @property
     def state_file(self) -> Path:
@@ -137,6 +149,8 @@ class EmbeddedEngine:
                 # Operations in flight end first: their outcome belongs into the state.
                 executor.shutdown(wait=True)
                 loop.close()
+                # What nobody awaited complains when it is collected, and in a walk the process lives on.
+                gc.collect()
                 asyncio_log.setLevel(level)
         return None
 
@@ -146,7 +160,7 @@ class EmbeddedEngine:
             for key, value in config.values.items()
         }
         os.environ[ENGINE_VARIABLE] = EMBEDDED  # for the program, and for the providers, which live in this process
-        providers = {DYNAMIC_PACKAGE: DynamicProvider(config.values)}
+        providers = {**self._providers, DYNAMIC_PACKAGE: DynamicProvider(config.values)}
         return Monitor(self._stack, snapshot, providers, wire, display, preview=preview)
 
     def _clear_pending(self, snapshot: Snapshot) -> None:

@@ -434,6 +434,8 @@ class Monitor(MockMonitor):
     ) -> bool:
         retry = False
         for name in desired.resourceHooks.get("OnError", ()):
+            if operation == "delete" and name not in self._error_hooks:
+                continue  # the program doesn't declare the resource any more, nor its hooks; the CLI goes on as well
             request = resource_pb2.ErrorHookRequest(
                 urn=desired.urn,
                 id=desired.id,

@@ -358,10 +358,13 @@ class Capacity:
             self.sight(live.holding.attempt, source, text, live.id)
             live.broken = text
             self._fail_waiting(live)
-            return
-        live.ready = True
-        live.idle_since = self.at
-        self._place(live)
+        else:
+            live.ready = True
+            live.idle_since = self.at
+            self._place(live)
+        if live.holding.scales and live.run is None:
+            since = live.idle_since
+            self.after(IDLE_S, lambda: self._give_back(live, since))
 
     def pull_refusal(self, ask: Ask, image: str) -> tuple[Source, str] | None:
         """Why an image can't be pulled: where it shows, and the words."""

@@ -76,7 +76,7 @@ class _Servicer(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_NONE)
 
     def Configure(self, request: Any, context: Any) -> provider_pb2.ConfigureResponse:  # noqa: N802, ARG002
-        return provider_pb2.ConfigureResponse(acceptSecrets=False, supportsPreview=False)
+        return provider_pb2.ConfigureResponse(acceptSecrets=False, supportsPreview=True)
 
     def Check(self, request: Any, context: Any) -> provider_pb2.CheckResponse:  # noqa: N802
         olds, news = properties.from_struct(request.olds), properties.from_struct(request.news)
@@ -101,6 +101,9 @@ class _Servicer(provider_pb2_grpc.ResourceProviderServicer):
         )
 
     def Create(self, request: Any, context: Any) -> provider_pb2.CreateResponse:  # noqa: N802
+        if request.preview:
+            # An attached provider is asked in previews whatever it answers in Configure (3.260).
+            return provider_pb2.CreateResponse(properties=request.properties)
         news = properties.from_struct(request.properties)
         id_, outputs = _answer(context, lambda: self._provider.create(request.urn, news))
         return provider_pb2.CreateResponse(id=id_, properties=properties.to_struct(outputs))
@@ -113,6 +116,8 @@ class _Servicer(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.ReadResponse(id=request.id, properties=properties.to_struct(outputs), inputs=request.inputs)
 
     def Update(self, request: Any, context: Any) -> provider_pb2.UpdateResponse:  # noqa: N802
+        if request.preview:
+            return provider_pb2.UpdateResponse(properties=request.news)
         olds, news = properties.from_struct(request.olds), properties.from_struct(request.news)
         outputs = _answer(context, lambda: self._provider.update(request.urn, request.id, olds, news))
         return provider_pb2.UpdateResponse(properties=properties.to_struct(outputs))

@@ -132,13 +132,13 @@ class Project:
             text = self.pulumi("stack", "export", "--stack", STACK)
         return list(json.loads(text)["deployment"].get("pending_operations") or [])
 
-    def pulumi(self, *arguments: str) -> str:
-        """A command of the real CLI."""
+    def pulumi(self, *arguments: str, fails: bool = False) -> str:
+        """A command of the real CLI, which has to work (or to fail); what it printed on its standard output."""
         done = subprocess.run(
             ["pulumi", *arguments, "--non-interactive"], cwd=self.root, env=self._env({}), text=True, timeout=120,
             capture_output=True, check=False,
         )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert (done.returncode != 0) is fails, done.stdout + done.stderr
         return done.stdout
 
     def executions(self) -> list[str]:

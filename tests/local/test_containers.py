@@ -19,7 +19,8 @@ import pytest
 
 import results_folder
 from benchmark_job.order import RunOrder
-from components.interface import Attempt, Control, SurfaceError
+from components import interface
+from components.interface import Control, SurfaceError
 from components.local import containers, surface
 from tests.local.harness import is_alive, wait_for
 
@@ -117,9 +118,9 @@ class Execution:
         self.results.mkdir(parents=True)
         lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT)
         log = self.results.with_name(f"{self.name}.log")
-        attempt = Attempt(self.results, log, self.folder / "stop", lock, secrets or {})
+        execution = interface.Execution(self.results, log, self.folder / "stop", lock, secrets or {})
         try:
-            surface.execute(order, attempt, Control(self.said.append, lambda: False))
+            surface.execute(order, execution, Control(self.said.append, lambda: False))
         finally:
             os.close(lock)
         assert results_folder.verify(self.results) == []

@@ -1,0 +1,78 @@
+"""Waiting for capacity: what every surface that asks a cloud for a machine does with what its watch sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from components.interface import SurfaceError
+from placement.causes import Cause, Where, classify
+from placement.clock import Clock
+
+PATIENCE_S = 120.0
+"""How long after a first shortage the cloud may still come up with a machine.
+
+A regional group goes through its zones by itself, and the first zone's error shows before the last zone was asked.
+"""
+
+_SPOILS = frozenset({Cause.PERMISSION, Cause.IMAGE})
+"""With one of these a machine that is up has nothing to run."""
+
+_GOES_ON = frozenset({None, Cause.CAPACITY, Cause.TRANSIENT, Cause.INTERRUPTED})
+"""While these are all that is seen, the cloud itself goes on trying (None: a flex-start request that waits)."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a watch sees: whether a machine is granted, whether it is up, and what has gone wrong so far, in order."""
+
+    granted: bool = False
+    ready: bool = False
+    failures: tuple[str, ...] = ()
+
+
+def wait_for_capacity(
+    look: Callable[[], Seen],
+    *,
+    where: Where,
+    clock: Clock,
+    limit_s: float,
+    poll_s: float,
+    say: Callable[[str], None],
+    stopped: Callable[[], bool] = lambda: False,
+) -> None:
+    """Return when a machine is up. Raises SurfaceError, with the cloud's own words, when there will be none.
+
+    What waiting doesn't mend (a quota, a permission, an image) ends it at once; a shortage after `PATIENCE_S`; silence
+    after ``limit_s``. A machine that was granted and is booting has all the time that its boot takes.
+    """
+    begun = clock.now()
+    short_since: float | None = None
+    told: set[str] = set()
+    while True:
+        seen = look()
+        causes = [classify(text, where).cause for text in dict.fromkeys(seen.failures)]
+        if seen.ready and not any(cause in _SPOILS for cause in causes):
+            return
+        elapsed = (clock.now() - begun).total_seconds()
+        for text in dict.fromkeys(seen.failures):
+            if text not in told:
+                told.add(text)
+                say(text.strip().splitlines()[0] if text.strip() else "a failure without a text")
+        if any(cause not in _GOES_ON for cause in causes):
+            raise SurfaceError(_joined(seen.failures))
+        if Cause.CAPACITY in causes and short_since is None:
+            short_since = elapsed
+        if not seen.granted:
+            if short_since is not None and elapsed - short_since >= PATIENCE_S:
+                raise SurfaceError(_joined(seen.failures))
+            if elapsed >= limit_s:
+                said = f": {_joined(seen.failures)}" if seen.failures else ""
+                raise SurfaceError(f"could not find capacity within {limit_s / 60:g} minutes{said}")
+        if stopped():
+            raise SurfaceError("it was stopped before it began; run `gpubench up` again")
+        clock.sleep(poll_s)
+
+
+def _joined(texts: tuple[str, ...]) -> str:
+    return "\n".join(dict.fromkeys(text.strip() for text in texts))

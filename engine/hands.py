@@ -1,0 +1,145 @@
+"""What the walk acts through when it is real: an engine's updates, and the surfaces."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import components
+from benchmark_job import due as due_runs
+from benchmark_job.attempting import end_attempt, where
+from components.interface import Surface as SurfaceModule
+from components.interface import SurfaceError
+from engine.base import Engine, EngineError, InputError, Result
+from engine.program import RELEASE_VARIABLE
+from placement.causes import Cause, Failure, Scope, classify
+from placement.choice import current_rung
+from placement.clock import Clock
+from placement.ladder import Rung
+from placement.ledger import Attempt, Ledger, Outcome
+from placement.verdicts import Preflight, Unasked, Verdict, ask
+from placement.walk import Assignment, given_up
+from settings import Settings
+
+if TYPE_CHECKING:
+    from catalog import Surface
+
+
+class EngineHands:
+    """One stack's hands. ``interrupted``: whether a person has asked to stop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        stack: str,
+        engine: Engine,
+        ledger: Ledger,
+        clock: Clock,
+        interrupted: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.result = Result()
+        """The last update's."""
+        self.error: EngineError | None = None
+        """What the last attempt's update failed with."""
+        self._settings, self._stack, self._engine = settings, stack, engine
+        self._ledger, self._clock, self._interrupted = ledger, clock, interrupted
+        self._updated = False
+
+    def due(self) -> tuple[str, ...]:
+        """See `placement.walk.Hands`."""
+        # Any rung of the ladder does: where a run is carried out is no part of its name.
+        now, attempts = self._clock.now(), self._ledger.attempts()
+        rung = current_rung(self._settings, attempts, now, surfaces=components.built())
+        orders = due_runs.orders(self._settings, rung, self._stack)
+        return tuple(order.run for order in orders if due_runs.results_of(order) is None)
+
+    def verdicts(self, rungs: Iterable[Rung]) -> Mapping[str, Verdict]:
+        """See `placement.walk.Hands`."""
+        wanted = tuple(rungs)
+        return ask(wanted, preflights(wanted), image=self._settings.benchmark.image)
+
+    def attempt(self, assignment: Assignment) -> None:
+        """See `placement.walk.Hands`."""
+        attempt, rung = assignment.attempt, assignment.rung
+        self.error = None
+        try:
+            self._up()
+        except InputError:
+            self._end(attempt, rung, Outcome.STOPPED, _stopped("nothing was begun"))
+            raise
+        except EngineError as error:
+            self.error = error
+        if self._ledger.open_attempt() is None:
+            return  # the program's hooks have written its end
+        if self.error is None:
+            self._end(attempt, rung, Outcome.WON, None)  # its results were there already, so no hook ran
+        elif self._interrupted():
+            self._end(attempt, rung, Outcome.STOPPED, _stopped("stopped on request"))
+        else:
+            # No resource failed: the program did, or the engine itself.
+            self._end(attempt, rung, Outcome.FAILED, classify(str(self.error), where(rung)))
+
+    def resumable(self, attempt: Attempt) -> bool:
+        """See `placement.walk.Hands`."""
+        return self._surface(attempt).alive(attempt) and not self._engine.is_torn()
+
+    def sweep(self, attempt: Attempt) -> None:
+        """See `placement.walk.Hands`."""
+        self._surface(attempt).sweep(attempt)
+
+    def give_up(self, attempt: Attempt, why: str) -> None:
+        """See `placement.walk.Hands`."""
+        self.sweep(attempt)
+        rung = next((rung for rung in self._settings.ladder if rung.id == attempt.rung), self._settings.ladder[0])
+        self._end(attempt, rung, Outcome.STOPPED, given_up(why))
+
+    def release(self) -> None:
+        """See `placement.walk.Hands`. An update that declares no capacity."""
+        if all(rung.is_free for rung in self._settings.ladder) and self._updated:
+            return  # this machine is no capacity that could be given back
+        if not self.due():
+            self._up()
+        elif self._updated or self._engine.outputs():
+            with _releasing():
+                self._up()
+
+    def _up(self) -> None:
+        self._updated = True
+        self.result = self._engine.up()
+
+    def _end(self, attempt: Attempt, rung: Rung, outcome: Outcome, failure: Failure | None) -> None:
+        end_attempt(self._ledger, attempt, rung, self._surface(attempt), self._clock, outcome, failure)
+
+    @staticmethod
+    def _surface(attempt: Attempt) -> SurfaceModule:
+        return components.load(attempt.surface, attempt.rung)
+
+
+def preflights(rungs: Iterable[Rung]) -> dict[Surface, Preflight | Unasked]:
+    """Who answers for each surface of these rungs, or why nobody does."""
+    found: dict[Surface, Preflight | Unasked] = {}
+    for rung in rungs:
+        if rung.surface in found:
+            continue
+        try:
+            found[rung.surface] = components.load(str(rung.surface), rung.id).preflight()
+        except components.SurfaceNotBuilt:
+            found[rung.surface] = Unasked(f"surface {rung.surface} isn't built in this version", usable=False)
+        except SurfaceError as error:
+            found[rung.surface] = Unasked(str(error))
+    return found
+
+
+@contextmanager
+def _releasing() -> Iterator[None]:
+    os.environ[RELEASE_VARIABLE] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[RELEASE_VARIABLE]
+
+
+def _stopped(why: str) -> Failure:
+    return Failure(Cause.INTERRUPTED, Scope.ZONE, "stopped", why, mend="run `gpubench up` again to go on")
