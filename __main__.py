@@ -9,6 +9,7 @@ import pulumi
 
 import components
 from benchmark_job import BenchmarkJob, BenchmarkJobArgs
+from benchmark_job.order import job_digest
 from engine import program
 from placement.choice import current_rung
 
@@ -22,13 +23,14 @@ settings = program.stack_settings()
 ledger, clock = program.ledger(settings), program.clock()
 
 # Where the runs are, or will be, carried out. No cloud is asked: a preview and its update have to agree.
-rung = current_rung(settings, ledger.attempts(), clock.now(), surfaces=components.built())
+job = job_digest(settings.benchmark)
+rung = current_rung(settings, ledger.attempts(), clock.now(), job=job, surfaces=components.built())
 
 # The results. Capacity is declared only while a run has none.
-job = BenchmarkJob(
+results = BenchmarkJob(
     "benchmark",
     BenchmarkJobArgs(settings=settings, rung=rung, ledger=ledger, clock=clock, release=program.releases()),
 )
 
-for name, value in job.outputs.items():
+for name, value in results.outputs.items():
     pulumi.export(name, value)

@@ -163,7 +163,7 @@ def _up(options: argparse.Namespace) -> int:
     root = _store(options.stack)
     engine = _announced_engine(options)
     clock, job = rehearsal.clock(), job_digest(settings.benchmark)
-    ledger = store.ledger(settings.results.url, options.stack)
+    ledger = store.ledger(settings.results.url, options.stack, _secrets(options.stack))
     with _ending_runs(root, options.stack) as interrupts:
         hands = EngineHands(settings, options.stack, engine, ledger, clock, lambda: bool(interrupts))
         teller = Teller(settings, options.stack, job, clock, sys.stdout)
@@ -271,6 +271,14 @@ def _settings(stack: str) -> Settings:
     return Settings.from_config(config.values, config.secret_keys, source=f"Pulumi.{stack}.yaml")
 
 
+def _secrets(stack: str) -> list[str]:
+    """The stack's secrets, for what must never be written."""
+    from engine.stack_config import load_stack_config, secret_texts
+
+    config = load_stack_config(PROJECT_ROOT, stack)
+    return list(secret_texts(config.values, config.secret_keys))
+
+
 def _runnable_settings(stack: str) -> Settings:
     """As `_settings`, and this version can use the results store, and at least one rung that may be chosen."""
     import components
@@ -356,10 +364,12 @@ def _due(stack: str, settings: Settings, attempts: Sequence[Attempt], now: datet
     """How many runs have no results; None where that can't be told here (no surface, no image)."""
     import components
     from benchmark_job import due
+    from benchmark_job.order import job_digest
     from components.interface import SurfaceError
     from placement.choice import current_rung
 
-    rung = current_rung(settings, attempts, now, surfaces=components.built())
+    job = job_digest(settings.benchmark)
+    rung = current_rung(settings, attempts, now, job=job, surfaces=components.built())
     try:
         return sum(due.results_of(order) is None for order in due.orders(settings, rung, stack))
     except (components.SurfaceNotBuilt, SurfaceError):

@@ -195,12 +195,20 @@ class ResultsFolder:
         _replace(self.path / RESULTS_CSV, to_csv(rows).encode(), durable=True)
 
     def seal(
-        self, status: Status, *, exit_code: int, started_at: datetime, cause: Cause | None, made_by: str
+        self,
+        status: Status,
+        *,
+        exit_code: int,
+        started_at: datetime,
+        cause: Cause | None,
+        made_by: str,
+        finished_at: datetime | None = None,
     ) -> dict[str, object]:
         """Writes manifest.json, last, and returns it. Nothing may write to the folder afterwards.
 
-        started_at: aware. made_by: "workload" or "wrapper". Sealing again replaces the manifest. Raises OSError if a
-        file can't be read or the manifest can't be written; the folder then has no manifest, or the one from before.
+        started_at, finished_at (None: now): aware. made_by: "workload" or "wrapper". Sealing again replaces the
+        manifest. Raises OSError if a file can't be read or the manifest can't be written; the folder then has no
+        manifest, or the one from before.
         """
         if self._measurements is not None:
             self._measurements.close()
@@ -211,7 +219,7 @@ class ResultsFolder:
             if _LEFTOVER.fullmatch(entry.name) and not entry.is_dir():
                 entry.unlink(missing_ok=True)
         files = [_described(self.path, name) for name in _files(self.path)]
-        finished_at = datetime.now(UTC)
+        finished_at = finished_at or datetime.now(UTC)
         manifest: dict[str, object] = {
             "schema_version": SCHEMA_VERSION,
             "status": Status(status).value,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import components
 from benchmark_job import due as due_runs
 from benchmark_job.attempting import end_attempt, where
+from benchmark_job.order import job_digest
 from components.interface import Surface as SurfaceModule
 from components.interface import SurfaceError
 from engine.base import Engine, EngineError, InputError, Result
@@ -45,13 +46,14 @@ class EngineHands:
         """What the last attempt's update failed with."""
         self._settings, self._stack, self._engine = settings, stack, engine
         self._ledger, self._clock, self._interrupted = ledger, clock, interrupted
+        self._job = job_digest(settings.benchmark)
         self._updated = False
 
     def due(self) -> tuple[str, ...]:
         """See `placement.walk.Hands`."""
         # Any rung of the ladder does: where a run is carried out is no part of its name.
         now, attempts = self._clock.now(), self._ledger.attempts()
-        rung = current_rung(self._settings, attempts, now, surfaces=components.built())
+        rung = current_rung(self._settings, attempts, now, job=self._job, surfaces=components.built())
         orders = due_runs.orders(self._settings, rung, self._stack)
         return tuple(order.run for order in orders if due_runs.results_of(order) is None)
 
@@ -71,7 +73,7 @@ class EngineHands:
             raise
         except EngineError as error:
             self.error = error
-        if self._ledger.open_attempt() is None:
+        if any(one.id == attempt.id and one.ended for one in self._ledger.attempts()):
             return  # the program's hooks have written its end
         if self.error is None:
             self._end(attempt, rung, Outcome.WON, None)  # its results were there already, so no hook ran

@@ -9,6 +9,7 @@ import pulumi
 
 from benchmark_job import store
 from engine import masters, rehearsal
+from engine.stack_config import secret_texts
 from placement.clock import Clock
 from placement.ledger import Ledger, LedgerError
 from settings import Settings, SettingsError
@@ -29,11 +30,7 @@ def begin() -> None:
 
 def stack_settings() -> Settings:
     """The running stack's settings. Raises pulumi.RunError with all mistakes in them."""
-    from pulumi.runtime import config
-
-    # The SDK has no public way to list a stack's keys, and a misspelt key can only be told from a list.
-    values = dict(config.CONFIG.get())
-    secret_keys = {key for key in values if config.is_config_secret(key)}
+    values, secret_keys = _config()
     try:
         return Settings.from_config(values, secret_keys, source=f"Pulumi.{pulumi.get_stack()}.yaml")
     except SettingsError as error:
@@ -42,8 +39,9 @@ def stack_settings() -> Settings:
 
 def ledger(settings: Settings) -> Ledger:
     """The running stack's ledger. Raises pulumi.RunError where it can't be read."""
+    values, secret_keys = _config()
     try:
-        return store.ledger(settings.results.url, pulumi.get_stack())
+        return store.ledger(settings.results.url, pulumi.get_stack(), secret_texts(values, secret_keys))
     except (store.StoreError, LedgerError) as error:
         raise pulumi.RunError(str(error)) from error
 
@@ -56,3 +54,12 @@ def clock() -> Clock:
 def releases() -> bool:
     """Whether this update is there to take capacity away, whatever is due (`gpubench up` ends its walk with one)."""
     return os.environ.get(RELEASE_VARIABLE) == "1"
+
+
+def _config() -> tuple[dict[str, str], set[str]]:
+    """The stack's config, with the keys of secrets."""
+    from pulumi.runtime import config
+
+    # The SDK has no public way to list a stack's keys, and a misspelt key can only be told from a list.
+    values = dict(config.CONFIG.get())
+    return values, {key for key in values if config.is_config_secret(key)}

@@ -7,7 +7,8 @@ The embedded engine reads with this; the Pulumi CLI does the same by itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,29 @@ def unreadable_message(config: StackConfig) -> str:
         "(or PULUMI_CONFIG_PASSPHRASE_FILE) to the stack's passphrase; secrets held by a cloud's key or "
         "by Pulumi Cloud need the Pulumi CLI"
     )
+
+
+def secret_texts(values: Mapping[str, object], secret_keys: Collection[str]) -> Iterator[str]:
+    """The secrets of a config, one by one: of a structured one each text in it."""
+    for key in secret_keys:
+        yield from _texts(values.get(key))
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        with suppress(ValueError):
+            parsed = json.loads(value)
+            if isinstance(parsed, dict | list):
+                yield from _texts(parsed)
+                return
+        if value != UNREADABLE:
+            yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
 
 
 def _crypter(file: StackFile) -> Passphrase | None:

@@ -137,7 +137,8 @@ def _next(plan: Plan, console: Console) -> None:
         _say(console, ["Next: nothing. All results are there."])
         return
     if plan.refused is not None:
-        console.print(Text(f"Next: nothing, until {plan.refused.rung_id} is permitted", style="bold red"), soft_wrap=True)
+        said = f"Next: nothing, until {plan.refused.rung_id} is permitted"
+        console.print(Text(said, style="bold red"), soft_wrap=True)
         _say(console, [plan.refused.why, "No other rung is taken in its place: the mend stands below."], indent=2)
         return
     _say(console, ["Next: nothing can be tried now."], style="bold yellow")

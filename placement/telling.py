@@ -69,9 +69,8 @@ class Teller:
 
     def waiting(self, until: datetime) -> None:
         """See `placement.walk.Reporter`."""
-        self._say(
-            f"gpubench: nothing can be tried before {until:%H:%M} UTC; waiting {timeline.duration(until - self._clock.now())}"
-        )
+        rest = timeline.duration(until - self._clock.now())
+        self._say(f"gpubench: nothing can be tried before {until:%H:%M} UTC; waiting {rest}")
 
     def _say(self, text: str, indent: int = 0) -> None:
         width = min(_WIDEST, shutil.get_terminal_size((_WIDEST, 24)).columns)

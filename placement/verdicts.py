@@ -168,9 +168,9 @@ class Finding:
 class Verdict:
     """What is known of one rung. ``zones``: those that list its shape now. ``mend``: of the first no, if there is one.
 
-    ``usd_per_hour`` is for one machine; None: no price is known. ``price_from``: ``catalogue <date>``, ``highest elsewhere``, ``live`` or
-    ``free``; empty where none is known. ``odds``: 0 to 1, None if nobody says. ``quotas``: the states that decided.
-    ``offered_live``: the cloud itself said where the shape is listed, and not the catalogue.
+    ``usd_per_hour`` is for one machine; None: no price is known. ``price_from``: ``catalogue <date>``, ``highest
+    elsewhere (…)``, ``live`` or ``free``; empty where none is known. ``odds``: 0 to 1, None if nobody says. ``quotas``:
+    the states that decided. ``offered_live``: the cloud itself said where the shape is listed, and not the catalogue.
     """
 
     rung: str

@@ -282,8 +282,13 @@ def test_a_secret_reaches_the_run_and_nothing_else(project: Project) -> None:
     project.configure(benchmark=benchmark, api_token={"secure": crypter.encrypt(CANARY)})
     path = project.root / f"Pulumi.{STACK}.yaml"
     path.write_text(f"encryptionsalt: {crypter.salt}\n{path.read_text()}")
+    # Once in a failure's text, which the ledger keeps and the terminal shows, and once in a run that succeeds.
+    project.control(print_env=["API_TOKEN", "PLAIN"], fail=True)
+    failed = project.run("up", check=False)
+    assert failed.returncode == 1 and "exit code 10" in failed.stdout
     project.control(print_env=["API_TOKEN", "PLAIN"])
-    output = project.up()
+    output = failed.stdout + project.up()
+    assert "[secret]" in "".join(path.read_text() for path in (project.root / "results/ledger").rglob("*.json"))
     log = next((project.root / "results" / "runs").rglob("*.log")).read_text()
     assert "[secret]" in log  # the run had it: it printed it
     assert "seen" in log

@@ -42,5 +42,6 @@ for step in range(total):
     folder.append({"benchmark": "standin", "step": step, "value": 1.5, "at": utc_text()})
     time.sleep(float(control.get("seconds", 0.05)) / total)
 if control.get("fail"):
-    seal(Status.FAILED, 10, Cause("workload", "out-of-memory", "the stand-in was told to fail", "take a smaller batch"))
+    told = " ".join(["the stand-in was told to fail", *(os.environ[name] for name in control.get("print_env", []))])
+    seal(Status.FAILED, 10, Cause("workload", "out-of-memory", told, "take a smaller batch"))
 seal(Status.COMPLETE, 0, None)
