@@ -23,8 +23,11 @@ from placement.ledger import Attempt, Ledger, Outcome, begin_on
 from placement.verdicts import Verdict
 from settings import Settings
 
-TRANSIENT_TRIES = 5
-"""How often a transient failure is tried again in place before it counts as one that lasts."""
+TRANSIENT_TRIES = 6
+"""How often something is tried that fails for the moment, before that counts as a failure that lasts.
+
+With the delays between them these last more than a minute, which is how long a cloud's limit of requests holds.
+"""
 
 QUOTA_LOOK = timedelta(minutes=30)
 """How often a walk that waits looks whether a quota has been granted."""
@@ -119,6 +122,7 @@ class Walk:
     def go(self) -> Ending:
         """Walk until the results are there, a cause stops it, or nothing is left to try (or to wait for)."""
         begun = self.clock.now()
+        self.ledger.compact()
         mine: list[Attempt] = []
         # Rungs lost in this walk. Their blocks may end while it goes on; without a reason it doesn't go back to them.
         tried: frozenset[str] = frozenset()
