@@ -42,8 +42,9 @@ bench: setup ## Measure gpubench against its speed and memory goals
 	$(VENV)/bin/python -m benchmarks
 
 .PHONY: pictures
-pictures: setup ## Draw docs/pictures anew from the newest complete results of stack local
+pictures: setup ## Draw the docs' pictures anew: results of stack local, and the incidents' drills
 	$(VENV)/bin/python -m benchmark_job.report docs/pictures --stack local
+	$(VENV)/bin/python -m docs.incidents.draw
 
 .PHONY: format
 format: setup-dev ## Format the code
