@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 
 from catalog import closest
 from settings import plain_keys
@@ -25,6 +26,18 @@ _STRUCTURED = {
 
 def read_settings(values: Mapping[str, object], secret_keys: frozenset[str], source: str) -> Settings:
     """Settings of full config keys and their values; see ``Settings.from_config``."""
+    if all(isinstance(value, str) for value in values.values()):
+        # As a program gets them, which an engine may run for each attempt of a walk in one process.
+        return _of_texts(tuple((key, str(value)) for key, value in values.items()), secret_keys, source)
+    return _read(values, secret_keys, source)
+
+
+@lru_cache(maxsize=2)
+def _of_texts(values: tuple[tuple[str, str], ...], secret_keys: frozenset[str], source: str) -> Settings:
+    return _read(dict(values), secret_keys, source)
+
+
+def _read(values: Mapping[str, object], secret_keys: frozenset[str], source: str) -> Settings:
     mistakes = Mistakes()
     parsed = {
         name: _value(name, values[f"{PROJECT}:{name}"], f"{PROJECT}:{name}" in secret_keys, mistakes)
