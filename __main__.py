@@ -29,7 +29,14 @@ rung = current_rung(settings, ledger.attempts(), clock.now(), job=job, surfaces=
 # The results. Capacity is declared only while a run has none.
 results = BenchmarkJob(
     "benchmark",
-    BenchmarkJobArgs(settings=settings, rung=rung, ledger=ledger, clock=clock, release=program.releases()),
+    BenchmarkJobArgs(
+        settings=settings,
+        rung=rung,
+        ledger=ledger,
+        clock=clock,
+        release=program.releases(),
+        explain=not program.walks(),
+    ),
 )
 
 for name, value in results.outputs.items():

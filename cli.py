@@ -164,7 +164,7 @@ def _up(options: argparse.Namespace) -> int:
     engine = _announced_engine(options)
     clock, job = rehearsal.clock(), job_digest(settings.benchmark)
     ledger = store.ledger(settings.results.url, options.stack, _secrets(options.stack))
-    with _ending_runs(root, options.stack) as interrupts:
+    with _ending_runs(root, options.stack, engine) as interrupts:
         hands = EngineHands(settings, options.stack, engine, ledger, clock, lambda: bool(interrupts))
         teller = Teller(settings, options.stack, job, clock, sys.stdout)
         begun = clock.now()
@@ -314,8 +314,8 @@ def _announced_engine(options: argparse.Namespace) -> Engine:
 
 
 @contextmanager
-def _ending_runs(root: Path, stack: str) -> Iterator[list[int]]:
-    """While this lasts, Ctrl-C (and SIGTERM) end the stack's runs in order; the signals that came."""
+def _ending_runs(root: Path, stack: str, engine: Engine) -> Iterator[list[int]]:
+    """While this lasts, Ctrl-C (and SIGTERM) end the stack's runs and its update in order; the signals that came."""
     from benchmark_job import store
     from engine.base import EngineError
 
@@ -324,9 +324,11 @@ def _ending_runs(root: Path, stack: str) -> Iterator[list[int]]:
     def interrupted(number: int, _frame: FrameType | None) -> None:
         interrupts.append(number)
         stopped = store.request_stop(root, stack)
-        if len(interrupts) > 1 or not stopped:
+        cancelled = engine.cancel()
+        if len(interrupts) > 1 or not (stopped or cancelled):
             raise KeyboardInterrupt
-        print(f"\ngpubench: stopping {', '.join(stopped)} (again to stop at once)", flush=True)
+        what = ", ".join(stopped) or "when what was asked for has come"
+        print(f"\ngpubench: stopping {what} (again to stop at once)", flush=True)
 
     before = {number: signal.signal(number, interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

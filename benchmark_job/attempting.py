@@ -23,8 +23,8 @@ from settings import Settings
 # The Pulumi CLI puts the exception's name before what a dynamic provider says.
 _OWN_EXCEPTION = re.compile(r"^(?:Exception calling application: )?benchmark_job\.\w+\.\w+: ")
 
-# What a surface says of a run that a person stopped (components/waiting.py, benchmark_job/run_resource.py).
-_STOPPED = re.compile(r"was stopped before it began")
+# What the surfaces, components/waiting.py and benchmark_job/run_resource.py say of a run that a person stopped.
+_STOPPED = re.compile(r"was stopped (?:before it began|on request)")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Attempting:
     ledger: Ledger
     surface: Surface
     clock: Clock
+    explain: bool = True
 
     @classmethod
     def open(cls, settings: Settings, rung: Rung, ledger: Ledger, clock: Clock, stack: str, job: str) -> Attempting:
@@ -71,7 +72,7 @@ class Attempting:
         if args.failed_operation == "delete":
             return False  # something that an earlier attempt left: this one's end is another matter, and may be written
         self.end(failure)
-        for line in explained(failure, self.rung):
+        for line in explained(failure, self.rung) if self.explain else ():
             pulumi.log.info(line)
         return False
 

@@ -26,8 +26,8 @@ from settings import Settings
 class BenchmarkJobArgs:
     """`rung`: the rung that runs are carried out on while they are due. `ledger`: where attempts are kept.
 
-    `release`: declare no capacity, although runs may be due: an attempt is over, and nothing may be left of it. Plain
-    values: what is due decides what is declared.
+    `release`: declare no capacity, although runs may be due: an attempt is over, and nothing may be left of it.
+    `explain`: say what to do when an attempt fails. Plain values: what is due decides what is declared.
     """
 
     settings: Settings
@@ -35,6 +35,7 @@ class BenchmarkJobArgs:
     ledger: Ledger
     clock: Clock
     release: bool = False
+    explain: bool = True
 
 
 class BenchmarkJob(pulumi.ComponentResource):
@@ -133,7 +134,8 @@ def _found(order: RunOrder) -> str | None:
 
 def _attempting(args: BenchmarkJobArgs) -> Attempting:
     job = job_digest(args.settings.benchmark)
-    return Attempting.open(args.settings, args.rung, args.ledger, args.clock, pulumi.get_stack(), job)
+    attempting = Attempting.open(args.settings, args.rung, args.ledger, args.clock, pulumi.get_stack(), job)
+    return replace(attempting, explain=args.explain)
 
 
 def _capacity(attempting: Attempting, image: str | None, hooks: pulumi.ResourceHookBinding) -> Capacity:

@@ -44,6 +44,16 @@ class Execution:
     lock: int
     secrets: Mapping[str, str]
 
+    def is_stopped(self) -> bool:
+        """Whether a person has asked for its end since it began.
+
+        Its folder and its stop file have their times from one file system, so no moment is left out.
+        """
+        try:
+            return self.stop.stat().st_mtime >= self.folder.stat().st_mtime
+        except FileNotFoundError:
+            return False
+
 
 @dataclass(frozen=True)
 class Control:

@@ -56,6 +56,9 @@ class Engine(Protocol):
     def outputs(self) -> Mapping[str, object]:
         """The stack's outputs as of its last update, secrets masked; empty if there was none."""
 
+    def cancel(self) -> bool:
+        """End in order what is under way: from a signal handler. Whether anything was that this call has to end."""
+
     def is_torn(self) -> bool:
         """Whether an earlier update was killed while it made something, which may be there and isn't in the state.
 

@@ -14,7 +14,7 @@ from benchmark_job.order import job_digest
 from components.interface import Surface as SurfaceModule
 from components.interface import SurfaceError
 from engine.base import Engine, EngineError, InputError, Result
-from engine.program import RELEASE_VARIABLE
+from engine.program import RELEASE_VARIABLE, WALK_VARIABLE
 from placement.causes import Cause, Failure, Scope, classify
 from placement.choice import current_rung
 from placement.clock import Clock
@@ -67,7 +67,8 @@ class EngineHands:
         attempt, rung = assignment.attempt, assignment.rung
         self.error = None
         try:
-            self._up()
+            with _saying(WALK_VARIABLE):
+                self._up()
         except InputError:
             self._end(attempt, rung, Outcome.STOPPED, _stopped("nothing was begun"))
             raise
@@ -104,7 +105,7 @@ class EngineHands:
         if not self.due():
             self._up()
         elif self._updated or self._engine.outputs():
-            with _releasing():
+            with _saying(RELEASE_VARIABLE):
                 self._up()
 
     def _up(self) -> None:
@@ -135,12 +136,13 @@ def preflights(rungs: Iterable[Rung]) -> dict[Surface, Preflight | Unasked]:
 
 
 @contextmanager
-def _releasing() -> Iterator[None]:
-    os.environ[RELEASE_VARIABLE] = "1"
+def _saying(variable: str) -> Iterator[None]:
+    """Tell the program what this update is for."""
+    os.environ[variable] = "1"
     try:
         yield
     finally:
-        del os.environ[RELEASE_VARIABLE]
+        del os.environ[variable]
 
 
 def _stopped(why: str) -> Failure:

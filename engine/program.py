@@ -14,7 +14,8 @@ from placement.clock import Clock
 from placement.ledger import Ledger, LedgerError
 from settings import Settings, SettingsError
 
-RELEASE_VARIABLE = "GPUBENCH_RELEASE"
+WALK_VARIABLE, RELEASE_VARIABLE = "GPUBENCH_WALK", "GPUBENCH_RELEASE"
+"""Set by `gpubench up` around its updates."""
 
 
 def begin() -> None:
@@ -54,6 +55,11 @@ def clock() -> Clock:
 def releases() -> bool:
     """Whether this update is there to take capacity away, whatever is due (`gpubench up` ends its walk with one)."""
     return os.environ.get(RELEASE_VARIABLE) == "1"
+
+
+def walks() -> bool:
+    """Whether this update is an attempt of a walk, which itself tells people what came of it."""
+    return os.environ.get(WALK_VARIABLE) == "1"
 
 
 def _config() -> tuple[dict[str, str], set[str]]:

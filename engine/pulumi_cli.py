@@ -101,6 +101,10 @@ class PulumiCli:
         outputs: Mapping[str, object] = json.loads(self._ask("stack", "output", "--json", "--stack", self._stack))
         return outputs
 
+    def cancel(self) -> bool:
+        """The CLI itself gets the signal, while it runs."""
+        return False
+
     def is_torn(self) -> bool:
         if not self._exists():
             return False

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TextIO
 
 from placement import plan, timeline
+from placement.causes import Cause
 from placement.choice import Choice
 from placement.costs import hours_by_rung
 from placement.ledger import Attempt, Outcome, this_walk
@@ -33,15 +34,15 @@ class Teller:
 
     def chosen(self, choice: Choice, verdicts: Mapping[str, Verdict], attempts: Sequence[Attempt], due: int) -> None:
         """See `placement.walk.Reporter`."""
+        if self.plan is not None:
+            return
         hours = hours_by_rung(self._settings, attempts, job=self._job, due=due)
-        made = plan.make(
+        self.plan = plan.make(
             self._stack, self._settings, verdicts, choice, attempts, self._clock.now(), hours, job=self._job, due=due
         )
-        if self.plan is None:
-            self.plan = made
-            if len(self._settings.ladder) > 1:
-                plan.render(made, self._file)
-                self._say("")
+        if len(self._settings.ladder) > 1:
+            plan.render(self.plan, self._file)
+            self._say("")
 
     def began(self, assignment: Assignment) -> None:
         """See `placement.walk.Reporter`."""
@@ -61,7 +62,9 @@ class Teller:
         if failure is None:
             return
         self._say(f"gpubench: {attempt.rung}: {failure.cause} ({failure.code}), {spent}")
-        self._say(first_line(failure.text, 400), indent=4)
+        if failure.walks_on or failure.cause is Cause.INTERRUPTED:
+            # The text of what stops a walk is shown whole, at its end.
+            self._say(first_line(failure.text, 400), indent=4)
         if failure.hint:
             self._say(f"The cloud names zones that have it: {', '.join(failure.hint)}", indent=4)
         if failure.mend:

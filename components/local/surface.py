@@ -83,9 +83,7 @@ def execute(order: RunOrder, execution: Execution, control: Control) -> None:
     enough to end the run and seal what was measured. It knows that we live by the pipe on its standard input.
     """
     results = execution.folder
-    # A stop file is obeyed if it is newer than the execution's folder: both times are the file system's, and no moment
-    # is left out.
-    before = results.stat()
+    before = results.stat()  # a stop file that is older isn't meant for this execution
     secrets = sorted(execution.secrets.values())
     stamps = {**order.stamps, "attempt": results.name}
     if (tier := _obtained_tier(order)) is not None:
@@ -172,9 +170,8 @@ def _machine(execution: Execution, control: Control) -> Iterator[int]:
                 if not waiting:
                     control.say("another run is under way on this machine; waiting for its end, to measure alone")
                     waiting = True
-                with suppress(FileNotFoundError):
-                    if execution.stop.stat().st_mtime >= execution.folder.stat().st_mtime:
-                        raise SurfaceError("it was stopped before it began; run `gpubench up` again") from None
+                if execution.is_stopped():
+                    raise SurfaceError("it was stopped before it began; run `gpubench up` again") from None
                 time.sleep(_POLL_S)
         yield descriptor
     finally:

@@ -49,6 +49,7 @@ class EmbeddedEngine:
         self._project = project
         self._stack = stack
         self._state = state
+        self._under_way: Monitor | None = None
 
     def preview(self) -> Result:
         return self._deploy(preview=True)
@@ -65,7 +66,8 @@ class EmbeddedEngine:
             config = load_stack_config(self._project, self._stack)
             monitor = self._monitor(snapshot, config, display, preview=False)
             try:
-                monitor.delete_all(snapshot.resources[::-1])
+                with self._cancellable(monitor):
+                    monitor.delete_all(snapshot.resources[::-1])
             except EngineError as error:
                 raise EngineError(
                     f"{error}\nWhat is left is kept in {self.state_file}; run this again to go on."
@@ -77,6 +79,12 @@ class EmbeddedEngine:
     def outputs(self) -> Mapping[str, object]:
         stack = next((one for one in self._snapshot().resources if one.type == STACK_TYPE), None)
         return {} if stack is None else properties.masked(stack.outputs)
+
+    def cancel(self) -> bool:
+        if self._under_way is None:
+            return False
+        self._under_way.cancel()
+        return True
 
     def is_torn(self) -> bool:
         return any(not resource.type.startswith(f"{DYNAMIC_PACKAGE}:") for _, resource in self._snapshot().pending)
@@ -96,7 +104,8 @@ class EmbeddedEngine:
         if config.unreadable:
             display.message("warning", unreadable_message(config))
         monitor = self._monitor(snapshot, config, display, preview=preview)
-        failure = self._run_program(monitor, EngineLog(display), config, preview=preview)
+        with self._cancellable(monitor):
+            failure = self._run_program(monitor, EngineLog(display), config, preview=preview)
         if failure is not None:
             kept = (
                 f"\nWhat was done before is kept in {self.state_file}; run this again to go on." if not preview else ""
@@ -131,6 +140,7 @@ class EmbeddedEngine:
         # A failing program leaves futures that nobody awaits; asyncio's complaints about them would bury the failure.
         asyncio_log = logging.getLogger("asyncio")
         level, asyncio_log.level = asyncio_log.level, logging.CRITICAL
+        gc.freeze()  # what is here already is nothing that the program leaves; looking through it all takes a while
         with _working_directory(self._project), ThreadPoolExecutor(PARALLEL) as executor:
             loop = asyncio.new_event_loop()
             loop.set_default_executor(executor)
@@ -151,6 +161,7 @@ class EmbeddedEngine:
                 loop.close()
                 # What nobody awaited complains when it is collected, and in a walk the process lives on.
                 gc.collect()
+                gc.unfreeze()
                 asyncio_log.setLevel(level)
         return None
 
@@ -162,6 +173,14 @@ class EmbeddedEngine:
         os.environ[ENGINE_VARIABLE] = EMBEDDED  # for the program, and for the providers, which live in this process
         providers = {**self._providers, DYNAMIC_PACKAGE: DynamicProvider(config.values)}
         return Monitor(self._stack, snapshot, providers, wire, display, preview=preview)
+
+    @contextmanager
+    def _cancellable(self, monitor: Monitor) -> Iterator[None]:
+        self._under_way = monitor
+        try:
+            yield
+        finally:
+            self._under_way = None
 
     def _clear_pending(self, snapshot: Snapshot) -> None:
         """Forget what a killed process was in the middle of: our operations are idempotent, and are done again."""

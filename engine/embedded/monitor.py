@@ -111,6 +111,11 @@ class Monitor(MockMonitor):
         self._hooks: dict[str, _Hook] = {}
         self._error_hooks: dict[str, _Hook] = {}
         self._failed = threading.Event()
+        self._cancelled = threading.Event()
+
+    def cancel(self) -> None:
+        """Begin nothing more: what is under way ends, and then the operation fails."""
+        self._cancelled.set()
 
     # -- the calls that a program makes ----------------------------------------------------------------------------
 
@@ -130,6 +135,7 @@ class Monitor(MockMonitor):
         if self._failed.is_set():
             raise Aborted(f"{request.type} {request.name}: not started, because another resource failed")
         try:
+            self._go_on()
             return self._register(request)
         except BaseException:
             self._failed.set()
@@ -255,14 +261,20 @@ class Monitor(MockMonitor):
         with self._lock:
             urn = self.make_urn("", type_, "default")
             existing = self._snapshot.find(urn)
+            # A dynamic provider is configured with the whole config, any other with its own part of it.
+            config = {
+                key if package == DYNAMIC_PACKAGE else key.partition(":")[2]: value
+                for key, value in self._config.items()
+                if package == DYNAMIC_PACKAGE or key.startswith(f"{package}:")
+            }
             resource = Resource(
                 urn=urn,
                 type=type_,
                 custom=True,
                 # Any id will do, as long as it stays; the CLI draws a UUID.
                 id=existing.id if existing else f"embedded-{package}",
-                inputs=dict(self._config),
-                outputs=dict(self._config),
+                inputs=config,
+                outputs=dict(config),
                 created=existing.created if existing else "",
             )
             if urn not in self._registered:
@@ -397,6 +409,10 @@ class Monitor(MockMonitor):
             if not quiet:
                 self._display.done("delete", resource.type, resource.name, time.monotonic() - started)
 
+    def _go_on(self) -> None:
+        if self._cancelled.is_set():
+            raise EngineError("stopped on request, before all was done")
+
     def _delete_unregistered(self) -> None:
         # Replaced ones first, then in the reverse order of registration, so that what depends goes before what it
         # depends on.
@@ -414,6 +430,7 @@ class Monitor(MockMonitor):
                         raise Refused(f"delete hooks without the program that has them ({name})", resource.urn)
         urns = [resource.urn for resource in resources]
         for resource in resources:
+            self._go_on()
             self._delete(resource, quiet=resource.type.startswith("pulumi:providers:") or resource.delete, with_=urns)
 
     def _retrying(self, operation: str, desired: Resource, old: Resource | None, method: Callable[[], Any]) -> Any:
@@ -424,9 +441,8 @@ class Monitor(MockMonitor):
                 return method()
             except EngineError as error:
                 errors.insert(0, str(error))
-                if len(errors) > MAX_ERROR_HOOK_RETRIES or not self._error_hooks_ask_retry(
-                    operation, desired, old, errors
-                ):
+                again = not self._cancelled.is_set() and len(errors) <= MAX_ERROR_HOOK_RETRIES
+                if not again or not self._error_hooks_ask_retry(operation, desired, old, errors):
                     raise EngineError(f"{desired.urn}: {operation} failed: {error}") from error
 
     def _error_hooks_ask_retry(

@@ -92,7 +92,7 @@ class StandIn:
 
     def execute(self, order: RunOrder, execution: Execution, control: Control) -> None:
         """Wait for a machine, let the run's time pass, and leave results that say that nothing was measured."""
-        _seal(order, execution, execute(patient(rehearsal.cloud()), order, control.say))
+        _seal(order, execution, execute(patient(rehearsal.cloud()), order, control.say, execution.is_stopped))
 
     def alive(self, attempt: Attempt) -> bool:
         """Whether it has a machine, or waits for one that was asked for."""
@@ -427,11 +427,13 @@ class Executed:
     machine: Machine | None
 
 
-def execute(cloud: Cloud, order: RunOrder, say: Callable[[str], None]) -> Executed:
+def execute(
+    cloud: Cloud, order: RunOrder, say: Callable[[str], None], stopped: Callable[[], bool] = lambda: False
+) -> Executed:
     """Carry an order out on what its attempt has asked for: wait for a machine, then let the run's time pass.
 
-    Raises SurfaceError, with the cloud's own words, where no machine comes or it is taken away; CloudError where a
-    request is refused.
+    Raises SurfaceError, with the cloud's own words, where no machine comes or it is taken away, and where a person has
+    ``stopped`` it; CloudError where a request is refused.
     """
     if order.surface == Surface.LOCAL:
         minutes = cloud.run_minutes("cpu")
@@ -447,9 +449,10 @@ def execute(cloud: Cloud, order: RunOrder, say: Callable[[str], None]) -> Execut
             limit_s=order.wait_s,
             poll_s=_POLL_S,
             say=say,
+            stopped=stopped,
         )
         begun = cloud.now()
-        state = carry_out(cloud, order.attempt, order.run)
+        state = carry_out(cloud, order.attempt, order.run, stopped)
         if state.state is RunIs.INTERRUPTED:
             raise SurfaceError(state.text)
     except SurfaceError:
@@ -462,12 +465,14 @@ def execute(cloud: Cloud, order: RunOrder, say: Callable[[str], None]) -> Execut
     return Executed(begun, failed, _machine(cloud, order.attempt))
 
 
-def carry_out(cloud: Cloud, attempt: str, run: str) -> RunState:
-    """Let a started run's time pass on the attempt's machine; how it ended."""
+def carry_out(cloud: Cloud, attempt: str, run: str, stopped: Callable[[], bool] = lambda: False) -> RunState:
+    """Let a started run's time pass on the attempt's machine; how it ended. Raises SurfaceError if it is stopped."""
     while True:
         state = cloud.run_state(attempt, run)
         if state.state not in (RunIs.WAITING, RunIs.RUNNING):
             return state
+        if stopped():
+            raise SurfaceError("it was stopped on request; run `gpubench up` again to go on")
         # Not all of it at once: a machine may be taken away meanwhile, and who sleeps until the end sees it only then.
         rest = (state.ends_at - cloud.now()).total_seconds() if state.ends_at else _POLL_S
         cloud.sleep(min(_WATCH_S, max(1.0, rest)))

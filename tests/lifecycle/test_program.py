@@ -175,7 +175,7 @@ def test_a_failed_run_says_cause_and_mend_keeps_what_it_measured_and_can_be_resu
     assert failed.returncode == 1
     assert "Cause: workload (out-of-memory): the stand-in was told to fail" in failed.stdout
     assert "Mend: take a smaller batch" in failed.stdout
-    assert "no results from local/any yet" in failed.stdout  # the error hook
+    assert "gpubench: local/any: workload (out-of-memory)" in failed.stdout
     assert len(results_folder.read_records(project.attempts()[0])) == 2
     assert project.pending() == []
 

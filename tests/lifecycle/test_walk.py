@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,15 @@ LOCAL = {"surface": "local"}
 
 
 class SlowCloud(Cloud):
-    """Takes real time to look at an attempt, so that a test can kill who looks."""
+    """Takes real time to look at an attempt and to make something, so that a test can kill who asks."""
 
-    pause = 0.0
+    pause = create_pause = 0.0
+    creating = False
+
+    def create(self, type_token: str, name: str, inputs: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        self.creating = True
+        time.sleep(self.create_pause)
+        return super().create(type_token, name, inputs)
 
     def look(self, attempt: str) -> tuple[Sighting, ...]:
         time.sleep(self.pause)
@@ -156,14 +162,28 @@ def test_ctrl_c_ends_in_order_and_sweeps(rehearse: Any) -> None:
     world = rehearse([H100], {})
     world.cloud.pause = 0.3
     update = world.project.start("up")
-    wait_for(lambda: world.running(), "a machine")
+    wait_for(world.running, "a machine")
     update.send_signal(signal.SIGINT)
     said, _ = update.communicate(timeout=60)
+    assert "Traceback" not in said and update.returncode == 1 and "gpubench up` again" in said
+    assert [one.outcome for one in world.attempts] == [Outcome.STOPPED] and world.project.complete() == []
+    world.assert_nothing_is_left()
     world.cloud.pause = 0.0
-    assert "Traceback" not in said and update.returncode != 0
     world.project.up()
-    assert world.attempts[-1].outcome is Outcome.WON
+    assert [one.outcome for one in world.attempts] == [Outcome.STOPPED, Outcome.WON]
     assert len(world.project.complete()) == 1
+    world.assert_nothing_is_left()
+
+
+def test_ctrl_c_while_capacity_is_asked_for_lets_the_request_end_and_sweeps(rehearse: Any) -> None:
+    world = rehearse([H100], {})
+    world.cloud.create_pause = 1.0
+    update = world.project.start("up")
+    wait_for(lambda: world.cloud.creating, "a request")
+    update.send_signal(signal.SIGINT)
+    said, _ = update.communicate(timeout=60)
+    assert "Traceback" not in said and update.returncode == 1
+    assert [one.outcome for one in world.attempts] == [Outcome.STOPPED] and world.project.complete() == []
     world.assert_nothing_is_left()
 
 
