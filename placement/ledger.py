@@ -58,9 +58,10 @@ class Attempt:
     ``id`` sorts by time, and is fit for a label: ``20261121t142501-250-9f3a2b``. ``job``: the digest that names the
     stack's runs, without the repeat number. ``rung``: its id; ``surface`` to ``region`` are the place of it, so that
     what is left there is found even when the rung isn't on the ladder any more. ``zones``: what the attempt was
-    narrowed to by a cloud's hint; empty: all of the rung's. ``ended`` None: under way, or killed. ``usd``: what it
-    cost, by the catalogue's or the cloud's price and the seconds that a machine was held; ``obtained`` and ``obtained_*``:
-    since when it had a machine, and which, if it got one. ``hours``: the longest it may hold a machine, so that the budget holds; 0: nobody said.
+    narrowed to by a cloud's hint; empty: all of the rung's. ``hours``: the longest it may hold a machine, so that the
+    budget holds; 0: nobody said. ``ended`` None: under way, or killed. ``usd``: what it cost, by the catalogue's or the
+    cloud's price and the seconds that a machine was held. ``obtained`` and ``obtained_*``: since when it had a machine,
+    and which, if it got one.
     """
 
     id: str

@@ -116,6 +116,7 @@ def walked(
         attempts=ending.attempts,
         blocks=timeline.blocks_made(ending.attempts, settings.ladder, earlier),
         machine_begun=won.obtained if won else None,
+        waits=ending.waits,
         retry_at=ending.choice.retry_at if ending.choice else None,
         requests=ending.choice.requests if ending.choice else (),
         budget_usd=settings.budget.usd,

@@ -18,16 +18,13 @@ from placement.causes.model import Cause, Failure
 from placement.ladder import Rung
 from placement.ledger import Attempt, Outcome
 from placement.plan import short_labels
-from placement.walk import End, first_line
+from placement.walk import End, Wait, first_line
 
 REHEARSAL = "Rehearsal: no cloud was asked and nothing was measured."
 """Stands first wherever a walk through the simulated cloud is shown."""
 
 MOST_NAMED = 6
 """So many rungs that were passed over for one reason are named, the others are counted."""
-
-SHORTEST_WAIT = timedelta(minutes=1)
-"""A shorter time between two attempts is what verdicts and the sweep take, and no waiting."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +42,11 @@ class Walked:
 
     ``attempts``: oldest first, the walk's own; one that an earlier, killed walk began may be the first of them.
     ``blocks``: by attempt id, what each failure blocked (``blocks_made``); without it the lines don't say so. ``runs``
-    and ``machine_begun``: of the winning attempt, if they are known. ``requests``: quotas to ask for, each with its
-    command. ``spent_before_usd``: by earlier walks of the same job, since the budget is for all of them. ``facts``:
-    further lines for the head, by name: the engine, what a scenario is about. ``refused``: what ended the walk before
-    anything was tried on the best rung: a permission that somebody lacks. ``passed``: by rung id, why the last choice
-    passed a rung over.
+    and ``machine_begun``: of the winning attempt, if they are known. ``waits``: when nothing could be tried.
+    ``requests``: quotas to ask for, each with its command. ``spent_before_usd``: by earlier walks of the same job,
+    since the budget is for all of them. ``facts``: further lines for the head, by name: the engine, what a scenario is
+    about. ``refused``: what ended the walk before anything was tried on the best rung: a permission that somebody
+    lacks. ``passed``: by rung id, why the last choice passed a rung over.
     """
 
     stack: str
@@ -61,6 +58,7 @@ class Walked:
     blocks: Mapping[str, Block] = field(default_factory=dict)
     runs: tuple[Span, ...] = ()
     machine_begun: datetime | None = None
+    waits: tuple[Wait, ...] = ()
     retry_at: datetime | None = None
     requests: tuple[str, ...] = ()
     budget_usd: float | None = None
@@ -74,6 +72,16 @@ class Walked:
     def took(self) -> timedelta:
         """From the walk's begin to its end."""
         return self.ended - self.begun
+
+    @property
+    def waited(self) -> timedelta:
+        """How long nothing could be tried."""
+        return self.waited_between(self.begun, self.ended)
+
+    def waited_between(self, begun: datetime, ended: datetime) -> timedelta:
+        """The part of it that lies between two times."""
+        overlaps = (min(one.ended, ended) - max(one.begun, begun) for one in self.waits)
+        return sum((one for one in overlaps if one > timedelta(0)), timedelta(0))
 
     @property
     def winner(self) -> Attempt | None:
@@ -134,7 +142,7 @@ class Row:
     said: str
     text: str
     then: tuple[str, ...]
-    waited: timedelta | None
+    waited: timedelta
 
     @property
     def zones(self) -> tuple[str, ...]:
@@ -170,7 +178,6 @@ def rows(walked: Walked) -> tuple[Row, ...]:
         following = walked.attempts[index + 1] if index + 1 < len(walked.attempts) else None
         failure = attempt.failure
         ended = attempt.ended or max(walked.ended, attempt.begun)
-        gap = attempt.begun - free_since
         made.append(
             Row(
                 number=index + 1,
@@ -186,25 +193,11 @@ def rows(walked: Walked) -> tuple[Row, ...]:
                 said=first_line(failure.text, 300) if failure else "",
                 text=failure.text if failure else "",
                 then=_then(walked, attempt, following, labels),
-                waited=gap if gap >= SHORTEST_WAIT else None,
+                waited=walked.waited_between(free_since, attempt.begun),
             )
         )
         free_since = max(free_since, ended)
     return tuple(made)
-
-
-def waits(walked: Walked) -> tuple[Span, ...]:
-    """When nothing was tried: before the first attempt, between two, and after the last, if the walk still hoped."""
-    found: list[Span] = []
-    free_since = walked.begun
-    tried = [(one.begun, one.ended or walked.ended) for one in walked.attempts]
-    if walked.end in (End.NOTHING_LEFT, End.STOPPED):
-        tried.append((walked.ended, walked.ended))
-    for begun, ended in tried:
-        if begun - free_since >= SHORTEST_WAIT:
-            found.append(Span("waited", free_since, begun))
-        free_since = max(free_since, ended)
-    return tuple(found)
 
 
 def blocks_made(
@@ -332,9 +325,8 @@ def totals(walked: Walked) -> tuple[Total, ...]:
         found.append(Total("Time to results", duration(walked.until_results), ", ".join(kind)))
     else:
         found.append(Total("Time", duration(walked.took), ", ".join(kind)))
-    waited = sum((one.ended - one.begun for one in waits(walked)), timedelta(0))
-    if waited:
-        found.append(Total("Of it waiting", duration(waited), ", ".join(kind)))
+    if walked.waited:
+        found.append(Total("Of it waiting", duration(walked.waited), ", ".join(kind)))
     notes = [*kind]
     if walked.budget_usd is not None:
         notes.append(f"of a budget of {dollars(walked.budget_usd)}")

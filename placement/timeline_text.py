@@ -67,7 +67,7 @@ def _rows(walked: Walked, rows: Sequence[Row], out: Console) -> None:
             _summed_up(out, hidden)
         if hidden and hidden[0].number <= row.number <= hidden[-1].number:
             continue
-        if row.waited is not None:
+        if row.waited:
             _say(out, f"… {_waited(row.waited)}", indent=_INDENT, style="cyan")
         if row.when.date() != day:
             day = row.when.date()
@@ -79,9 +79,9 @@ def _rows(walked: Walked, rows: Sequence[Row], out: Console) -> None:
         _line(out, cells, widths, outcome_style=_COLOURS.get(row.came, _STOPS))
         whole = walked.end is End.FAILED and row is rows[-1]
         _details(out, row, with_code=not with_codes, whole=whole)
-    last = timeline.waits(walked)[-1:]
-    if last and last[0].begun >= rows[-1].when:
-        _say(out, f"… {_waited(last[0].ended - last[0].begun)}", indent=_INDENT, style="cyan")
+    last = walked.waited_between(rows[-1].when + rows[-1].took, walked.ended)
+    if last:
+        _say(out, f"… {_waited(last)}", indent=_INDENT, style="cyan")
 
 
 def _details(out: Console, row: Row, *, with_code: bool, whole: bool) -> None:
@@ -93,7 +93,8 @@ def _details(out: Console, row: Row, *, with_code: bool, whole: bool) -> None:
     said = row.said if whole else first_line(row.text, 2 * (out.width - _INDENT))
     if whole and row.came == Cause.UNKNOWN:
         said = row.text.strip()
-    if said := ": ".join(one for one in (row.code if with_code else "", said) if one):
+    code = row.code if with_code and not said.startswith(row.code) else ""
+    if said := ": ".join(one for one in (code, said) if one):
         _say(out, said, indent=_INDENT, style="dim")
     if row.then:
         _say(out, "→ " + "; ".join(row.then), indent=_INDENT)
@@ -104,7 +105,7 @@ def _summed_up(out: Console, hidden: Sequence[Row]) -> None:
     span = f"{first.when:%H:%M}–{last.when + last.took:%H:%M}"
     spent = timeline.dollars(sum(row.usd for row in hidden))
     words = timeline.causes(row.attempt for row in hidden)
-    waited = sum((row.waited for row in hidden if row.waited), timedelta(0))
+    waited = sum((row.waited for row in hidden), timedelta(0))
     also = f"; {_waited(waited)}" if waited else ""
     text = f"… attempts {first.number}–{last.number}, {span}: {words}; {spent}{also}. The report has all of them."
     _say(out, text, indent=_INDENT, style="cyan")

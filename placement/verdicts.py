@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import queue
-import shlex
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -20,6 +19,7 @@ from typing import Protocol
 
 import catalog
 from catalog import Offer, Purchase, Quota, Surface
+from placement import quota_requests
 from placement.ladder import Rung
 
 CLOUDS: Mapping[Surface, str] = MappingProxyType(
@@ -196,6 +196,7 @@ NO_CREDENTIALS = Unasked("no credentials")
 """For a surface that nobody answers for."""
 
 
+@lru_cache(maxsize=16384)
 def questions(rung: Rung, image: str | None) -> tuple[Question, ...]:
     """What is asked about a rung. ``image``: what its machine has to pull; None: nothing."""
     place, surface = rung.place, rung.surface
@@ -272,14 +273,19 @@ def _asked(wanted: tuple[Rung, ...], image: str | None) -> list[dict[str, Questi
         }
         for rung in wanted
     ]
-    shapes: dict[Question, dict[str, None]] = {}
-    for each in found:
-        if priced := each.get(Kind.PRICES):
-            shapes.setdefault(replace(priced, machine_types=()), {}).update(dict.fromkeys(priced.machine_types))
-    merged = {key: replace(key, machine_types=tuple(names)) for key, names in shapes.items()}
-    for each in found:
-        if priced := each.get(Kind.PRICES):
-            each[Kind.PRICES] = merged[replace(priced, machine_types=())]
+    shapes: dict[tuple[object, ...], dict[str, None]] = {}
+    priced = [
+        (each, one, (one.surface, one.project, one.region, one.purchase))
+        for each in found
+        if (one := each.get(Kind.PRICES)) is not None
+    ]
+    for _, one, where in priced:
+        shapes.setdefault(where, {}).update(dict.fromkeys(one.machine_types))
+    merged: dict[tuple[object, ...], Question] = {}
+    for each, one, where in priced:
+        if where not in merged:
+            merged[where] = replace(one, machine_types=tuple(shapes[where]))
+        each[Kind.PRICES] = merged[where]
     return found
 
 
@@ -300,14 +306,15 @@ def _answers(
         found[question] = CannotSay(f"no answer within {seconds:g} s")
         waiting.setdefault(CLOUDS[question.surface], queue.SimpleQueue()).put((question, preflight))
     answered: queue.SimpleQueue[tuple[Question, Answer | CannotSay]] = queue.SimpleQueue()
-    closed = threading.Event()
+    opened, closed = threading.Event(), threading.Event()
     left = 0
     for cloud, pending in waiting.items():
         count = pending.qsize()
         left += count
         for _ in range(count if cloud == "local" else min(count, max(1, at_once))):
             # Daemons: a call that hangs must not hold up the end of the process, as an executor's threads do.
-            threading.Thread(target=_work, args=(pending, answered, closed), daemon=True).start()
+            threading.Thread(target=_work, args=(pending, answered, opened, closed), daemon=True).start()
+    opened.set()  # all at once: one that is at work already would hold up the start of the next
     deadline = time.monotonic() + seconds
     while left:
         try:
@@ -323,8 +330,10 @@ def _answers(
 def _work(
     pending: queue.SimpleQueue[tuple[Question, Preflight]],
     answered: queue.SimpleQueue[tuple[Question, Answer | CannotSay]],
+    opened: threading.Event,
     closed: threading.Event,
 ) -> None:
+    opened.wait()
     while not closed.is_set():
         try:
             question, preflight = pending.get_nowait()
@@ -452,6 +461,8 @@ def _shape_offered(rung: Rung, machine_type: str, answer: Answer | CannotSay) ->
 
 def _best(findings: list[Finding]) -> tuple[Finding, int]:
     """Of several equally good shapes, the one that most speaks for: any will do. The why says which won't."""
+    if len(findings) == 1:
+        return findings[0], 0
     order = (Said.YES, Said.UNKNOWN, Said.NO)
     said = min((one.said for one in findings), key=order.index)
     first = next(number for number, one in enumerate(findings) if one.said is said)
@@ -573,21 +584,12 @@ def _state(quota: Quota, region: str | None, answer: Quotas) -> QuotaState | Non
 
 def _request(quota: Quota, project: str | None, region: str | None, state: QuotaState) -> str:
     """How to ask for more: the exact quota, the figures, and the command."""
-    value = math.ceil((state.usage or 0) + quota.amount)
-    if quota.service.endswith(".googleapis.com"):
-        # https://cloud.google.com/sdk/gcloud/reference/quotas/preferences/create; an increase needs an e-mail address.
-        dimensions = [f"region={region}"] if region else []
-        dimensions += [f"{name}={text}" for name, text in quota.dimensions]
-        words = ["gcloud", "quotas", "preferences", "create", f"--service={quota.service}"]
-        words += [f"--project={project or 'PROJECT'}", f"--quota-id={quota.quota_id}", f"--preferred-value={value}"]
-        words += [f"--dimensions={','.join(dimensions)}"] if dimensions else []
-        words += ["--email=YOUR_ADDRESS"]
-    else:
-        words = ["aws", "service-quotas", "request-service-quota-increase", "--service-code", quota.service]
-        words += ["--quota-code", quota.quota_id, "--desired-value", str(value)]
-        words += ["--region", region] if region else []
+    value = (state.usage or 0) + quota.amount
+    how = quota_requests.command(
+        quota.service, quota.quota_id, value, region, dimensions=quota.dimensions, project=project
+    )
     figures = f"need {_amount(quota.amount, quota.unit)}, limit {_amount(state.limit, quota.unit)}"
-    return f"ask for more of {quota.quota_id} in {region or 'all regions'} ({figures}): {shlex.join(words)}"
+    return f"ask for more of {quota.quota_id} in {region or 'all regions'} ({figures}): {how}"
 
 
 def _amount(value: float, unit: str) -> str:

@@ -80,13 +80,22 @@ class End(StrEnum):
 
 
 @dataclass(frozen=True)
+class Wait:
+    """A time, in UTC, in which nothing could be tried."""
+
+    begun: datetime
+    ended: datetime
+
+
+@dataclass(frozen=True)
 class Ending:
-    """The end of a walk: its attempts, oldest first, and the last choice that was made, if any was."""
+    """The end of a walk: its attempts and waits, oldest first, and the last choice that was made, if any was."""
 
     end: End
     attempts: tuple[Attempt, ...] = ()
     choice: Choice | None = None
     failure: Failure | None = None
+    waits: tuple[Wait, ...] = ()
 
 
 class Reporter(Protocol):
@@ -124,6 +133,7 @@ class Walk:
         begun = self.clock.now()
         self.ledger.compact()
         mine: list[Attempt] = []
+        waits: list[Wait] = []
         # Rungs lost in this walk. Their blocks may end while it goes on; without a reason it doesn't go back to them.
         tried: frozenset[str] = frozenset()
         choice: Choice | None = None
@@ -138,15 +148,17 @@ class Walk:
                 choice = self._choose(tried)
                 if choice.refused is not None:
                     self.hands.release()
-                    return Ending(End.FAILED, tuple(mine), choice, not_permitted(choice.refused))
+                    return Ending(End.FAILED, tuple(mine), choice, not_permitted(choice.refused), tuple(waits))
                 if choice.rung is None:
                     if (until := self._wait_until(choice, begun)) is not None:
                         self.reporter.waiting(until)
-                        self.clock.sleep(max(1.0, (until - self.clock.now()).total_seconds()))
+                        since = self.clock.now()
+                        self.clock.sleep(max(1.0, (until - since).total_seconds()))
+                        waits.append(Wait(since, self.clock.now()))
                         tried = frozenset()
                         continue
                     self.hands.release()
-                    return Ending(End.NOTHING_LEFT, tuple(mine), choice)
+                    return Ending(End.NOTHING_LEFT, tuple(mine), choice, waits=tuple(waits))
                 assignment = self._begin(choice, choice.rung)
             self.reporter.began(assignment)
             attempt = self._carry_out(assignment)
@@ -158,7 +170,7 @@ class Walk:
             ending = self._ending(attempt)
             if ending is not None:
                 self.hands.release()
-                return Ending(ending, tuple(mine), choice, attempt.failure)
+                return Ending(ending, tuple(mine), choice, attempt.failure, tuple(waits))
             if attempt.failure is not None and attempt.failure.walks_on:
                 tried |= {assignment.rung.id}
             assignment = None

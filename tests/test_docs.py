@@ -10,11 +10,13 @@ import pytest
 import yaml
 
 from settings import (
+    DEFAULT_ATTEMPT_MINUTES,
     DEFAULT_BUDGET_HOURS,
     DEFAULT_BUDGET_USD,
     DEFAULT_RESULTS,
     DEFAULT_TIMEOUT_MINUTES,
     KNOWN_KEYS,
+    MAX_ATTEMPT_MINUTES,
     MAX_BATCH_SIZE,
     MAX_BUDGET_HOURS,
     MAX_BUDGET_USD,
@@ -24,11 +26,13 @@ from settings import (
     PRECISIONS,
     PROFILES,
     SCENARIOS,
+    Comparability,
+    Order,
     Settings,
     SettingsError,
     read_stack_file,
 )
-from settings.shapes import BenchmarkShape, BudgetShape, EntryShape
+from settings.shapes import BenchmarkShape, BudgetShape, EntryShape, PlacementShape
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
@@ -97,10 +101,11 @@ def test_every_key_is_there() -> None:
     assert set(rows("## The ladder")) == set(EntryShape.model_fields)
     assert set(rows("## The benchmark")) == set(BenchmarkShape.model_fields)
     assert set(rows("### Budget")) == set(BudgetShape.model_fields)
+    assert set(rows("### Placement")) == set(PlacementShape.model_fields)
 
 
 def test_defaults_and_limits_are_the_code_s() -> None:
-    benchmark, budget = rows("## The benchmark"), rows("### Budget")
+    benchmark, budget, placement = rows("## The benchmark"), rows("### Budget"), rows("### Placement")
     assert benchmark["timeout_minutes"][1:3] == [
         f"`{DEFAULT_TIMEOUT_MINUTES:g}`",
         f"0.02 to {MAX_TIMEOUT_MINUTES:,} (seven days)",
@@ -111,6 +116,12 @@ def test_defaults_and_limits_are_the_code_s() -> None:
         assert re.findall(r"`([^`]+)`", benchmark[key][2])[: len(words)] == list(words)
     assert budget["usd"][1:3] == [f"`{DEFAULT_BUDGET_USD:g}`", f"more than 0, up to {MAX_BUDGET_USD:,}"]
     assert budget["hours"][1:3] == [f"`{DEFAULT_BUDGET_HOURS:g}`", f"more than 0, up to {MAX_BUDGET_HOURS:,}"]
+    for key, allowed in (("order", Order), ("comparability", Comparability)):
+        assert re.findall(r"`([^`]+)`", placement[key][2]) == [str(one) for one in allowed]
+    assert placement["attempt_minutes"][1:3] == [
+        f"`{DEFAULT_ATTEMPT_MINUTES:g}`",
+        f"more than 0, up to {MAX_ATTEMPT_MINUTES:,} (seven days)",
+    ]
     assert f"at most {MAX_LABELS}." in TEXT and f"text, default `{DEFAULT_RESULTS}`" in TEXT
 
 

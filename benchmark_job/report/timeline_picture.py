@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import datetime
 
 from benchmark_job.report.chart import Bar, Chart, Lane
-from placement.timeline import Row, Walked, duration, headline, labels_of, rows, waits
+from placement.timeline import Row, Walked, duration, headline, labels_of, rows
 
 LANES = 30
 """The most lanes of one picture; of more rungs the first ones and the last one tried are drawn."""
@@ -57,7 +57,7 @@ def picture(walked: Walked) -> Chart | None:
         )
         for rung in shown
     )
-    bands = tuple((at(one.begun), at(one.ended), one.name) for one in waits(walked))
+    bands = tuple((at(one.begun), at(one.ended), "waited") for one in walked.waits)
     notes = ["Rehearsal, simulated"] if walked.simulated else []
     notes.append(f"{len(found)} attempt{'' if len(found) == 1 else 's'} on {len(order)} rung"
                  f"{'' if len(order) == 1 else 's'}, {duration(walked.took)}")  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 
 import catalog
+from placement import quota_requests
 from placement.causes.facts import Facts
 from placement.causes.model import Where
 
@@ -118,17 +119,12 @@ def quota(facts: Facts, where: Where) -> str:
         return f"Ask for more of {what}{figures}: https://console.cloud.google.com/iam-admin/quotas{project}"
     service = known.service if known else "compute.googleapis.com"
     region = (found.where if found else None) or facts.region or where.region
-    pairs = dict(known.dimensions) if known else {}
-    if region and region != "global":
-        pairs["region"] = region
-    dimensions = ",".join(f"{name}={value}" for name, value in pairs.items())
-    options = _option("dimensions", dimensions) + _option("project", where.project)
+    region = None if region == "global" else region
     least = (found.limit or 0.0) + (known.amount if known else 1.0) if found else 1.0
     value = max(least, (found.need if found else None) or 0.0)
-    return (
-        f"Ask for more of {what}{figures}: gcloud beta quotas preferences create --service {service} --quota-id "
-        f"{quota_id} --preferred-value {_plain(value)}{options}"
-    )
+    dimensions = known.dimensions if known else ()
+    how = quota_requests.command(service, quota_id, value, region, dimensions=dimensions, project=where.project)
+    return f"Ask for more of {what}{figures}: {how}"
 
 
 def run_quota(facts: Facts, where: Where) -> str:
@@ -186,10 +182,8 @@ def _vcpu(facts: Facts, where: Where, purchase: str) -> str:
         )
     code, need = min(needs, key=lambda each: each[1])
     limit = facts.quota.limit if facts.quota and facts.quota.limit else 0.0
-    return (
-        f"Ask for more {kind} vCPU{figures}: aws service-quotas request-service-quota-increase --service-code ec2 "
-        f"--quota-code {code} --desired-value {_plain(limit + need)}{region}"
-    )
+    how = quota_requests.command("ec2", code, limit + need, facts.region or where.region)
+    return f"Ask for more {kind} vCPU{figures}: {how}"
 
 
 def image(facts: Facts, _where: Where) -> str:

@@ -169,7 +169,7 @@ def test_each_kind_of_no_and_unknown(width: int) -> None:
     settings = stack("prod")
     no_quota = Finding(NO, "NVIDIA_H100_GPUS in us-central1: need 1, limit 0")
     findings = {
-        0: {"quota": no_quota, "mend": "gcloud beta quotas preferences create"},
+        0: {"quota": no_quota, "mend": "gcloud quotas preferences create"},
         1: {"offered": Finding(NO, "us-central1 lists no a3-highgpu-1g now")},
         2: {"quota": Finding(UNKNOWN, "Cloud Quotas API is off")},
         3: {"permitted": Finding(NO, "sa@x may not downloadArtifacts"), "mend": "grant roles/artifactregistry.reader"},

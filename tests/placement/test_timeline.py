@@ -22,9 +22,9 @@ from placement.costs import Hours
 from placement.ladder import LadderEntry, Rung, Surface, expand
 from placement.ledger import Attempt, Outcome
 from placement.plan import Plan, Row
-from placement.timeline import REHEARSAL, Span, Walked, blocks_made, duration, headline, render, rows, to_do, waits
+from placement.timeline import REHEARSAL, Span, Walked, blocks_made, duration, headline, render, rows, to_do
 from placement.verdicts import Finding, Said
-from placement.walk import End
+from placement.walk import End, Wait
 
 BEGUN = datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
 LADDER = expand(
@@ -52,7 +52,7 @@ QUOTA = Failure(
     Scope.REGION,
     "QUOTA_EXCEEDED",
     "Quota 'NVIDIA_L4_GPUS' exceeded.  Limit: 0.0 in region us-central1.",
-    mend="ask for NVIDIA_L4_GPUS in us-central1: gcloud beta quotas preferences create --quota-id=NVIDIA-L4",
+    mend="ask for NVIDIA_L4_GPUS in us-central1: gcloud quotas preferences create --quota-id=NVIDIA-L4",
 )
 DENIED = Failure(
     Cause.PERMISSION,
@@ -105,6 +105,10 @@ def walk(attempts: Sequence[Attempt], end: End, ended: float, ladder: Sequence[R
     return Walked("prod", BEGUN, BEGUN + minutes(ended), end, tuple(ladder), tuple(attempts), budget_usd=20)
 
 
+def waited(begun: float, ended: float) -> Wait:
+    return Wait(BEGUN + minutes(begun), BEGUN + minutes(ended))
+
+
 def block(attempt: Attempt, covers: str, length: float | None) -> Block:
     assert attempt.failure is not None
     assert attempt.failure.cause is not None
@@ -124,7 +128,7 @@ def won() -> Walked:
 def denied() -> Walked:
     """The first incident: the machine comes, and may not pull."""
     attempts = [tried(H100, 0, 1, STOCKOUT), tried(L4, 1.2, 0.5, QUOTA), tried(H100_EAST, 14, 6, DENIED, usd=0.4)]
-    return walk(attempts, End.FAILED, 21)
+    return replace(walk(attempts, End.FAILED, 21), waits=(waited(2, 14),))
 
 
 def nothing_left() -> Walked:
@@ -195,15 +199,14 @@ class TestText:
     def test_waiting_is_shown_between_the_attempts_that_it_parts(self) -> None:
         text = shown(denied())
         assert text.index("  quota") < text.index("… waited 12 min") < text.index("  permission")
-        assert waits(denied()) == (Span("waited", BEGUN + minutes(1.7), BEGUN + minutes(14)),)
         assert "waited" not in shown(won())
 
-    def test_waiting_before_the_first_and_after_the_last_counts_only_while_something_was_hoped_for(self) -> None:
+    def test_waiting_after_the_last_attempt_is_shown_and_a_sweep_is_no_waiting(self) -> None:
         attempt = tried(H100, 10, 1, STOCKOUT)
-        spans = [(one.begun, one.ended) for one in waits(walk([attempt], End.STOPPED, 30))]
-        assert spans == [(BEGUN, BEGUN + minutes(10)), (BEGUN + minutes(11), BEGUN + minutes(30))]
-        assert len(waits(walk([attempt], End.FAILED, 30))) == 1
-        assert shown(walk([attempt], End.STOPPED, 30)).count("… waited") == 2
+        assert "waited" not in shown(walk([attempt], End.NOTHING_LEFT, 30))
+        waiting = replace(walk([attempt], End.NOTHING_LEFT, 30), waits=(waited(0, 10), waited(12, 30)))
+        assert [row.waited for row in rows(waiting)] == [minutes(10)] and waiting.waited == minutes(28)
+        assert shown(waiting).count("… waited") == 2 and "waited 18 min" in shown(waiting)
 
     def test_nothing_left_says_when_it_is_worth_trying_again_and_what_to_ask_for(self) -> None:
         text = shown(nothing_left())
