@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from placement.causes import facts as reading
-from placement.causes.facts import Facts
+from placement.causes.facts import Facts, Places, permission, principal, quota, region_of
 from placement.causes.folding import fold, lower, unbroken
 from placement.causes.model import Cause, Failure, Scope, Where
-from placement.causes.patterns import Pattern, Says, matches
+from placement.causes.patterns import Match, Pattern, Says, matches
 
 _NEAR = 700
 _NEAR_REFUSAL = 300
@@ -36,6 +35,8 @@ on, what lasts longest first: a zone that doesn't sell a shape keeps it for good
 for minutes. Then what goes on in place. Waiting is no failure, so anything else comes before it.
 """
 
+_PLACE_IN_ORDER = {cause: place for place, cause in enumerate(DECIDES)}
+
 _OWN = re.compile(r"\bCause: (?P<cause>[a-z]+(?:-[a-z]+)?) \((?P<code>[^()\n]*)\): ?(?P<message>[^\n]*)")
 _OWN_MEND = re.compile(r"^\s*Mend: (?P<mend>[^\n]*)", re.MULTILINE)
 _CAUSES = frozenset(cause.value for cause in Cause)
@@ -47,15 +48,30 @@ _OWN_SCOPES = {
     Cause.TRANSIENT: Scope.REGION,
 }
 
-_ANYWHERE = frozenset({Cause.PERMISSION, Cause.IMAGE})
+# As clouds write them: ZONE_RESOURCE_POOL_EXHAUSTED, VcpuLimitExceeded, InvalidAMIID.NotFound
+_CODE = re.compile(
+    r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|[A-Z][A-Za-z0-9]*[a-z][A-Z][A-Za-z0-9]*(?:\.[A-Z]\w*)*|"
+    r"[A-Z]\w*\.[A-Z]\w*"
+)
+_IN_CODE = re.compile(r"[\w.]")
+_BEGINS = re.compile(r"[\w.]*\Z")
+_LONGEST_BEGINNING = 40
+
+_REFUSED = frozenset({Cause.PERMISSION, Cause.IMAGE})
+_ANYWHERE = Where()
+_NO_FACTS = Facts()
 _UNKNOWN_MEND = "No pattern fits this text: read it, and report it, so that one can be made."
 
 
-@dataclass(frozen=True)
-class _Match:
+@dataclass(slots=True)
+class _Draft:
+    """A failure while others may still be merged into it."""
+
     pattern: Pattern
-    start: int
-    end: int
+    code: str
+    facts: Facts
+    zones: tuple[str, ...]
+    hint: tuple[str, ...]
 
 
 def classify(text: str, where: Where | None = None) -> Failure:
@@ -66,61 +82,66 @@ def classify(text: str, where: Where | None = None) -> Failure:
     "timed out"): a stock-out within "Error waiting for …" is a stock-out. gpubench's own texts (``Cause: …``) say their
     cause themselves. What no pattern matches is UNKNOWN. Never raises.
     """
-    where = where or Where()
+    where = where or _ANYWHERE
     own = _own(text, where)
     if own is not None:
         return own
     folded = fold(text)
-    found = _matches(lower(folded))
+    small = lower(folded)
+    everything = matches(small)
+    found = _deciding(everything)
     if "\n" in text and (joined := unbroken(text)) is not None:
         joined = fold(joined)
-        if _telling(more := _matches(lower(joined))) > _telling(found):
-            folded, found = joined, more
+        more = matches(lower(joined))
+        deciding = _deciding(more)
+        if _telling(deciding) > _telling(found):
+            folded, small, everything, found = joined, lower(joined), more, deciding
     if not found:
         return Failure(Cause.UNKNOWN, Scope.PROJECT, "unknown", text, _UNKNOWN_MEND, region=where.region)
-    small = lower(folded)
-    order = sorted(found, key=lambda match: (DECIDES.index(match.pattern.cause), match.pattern.says, match.start))
-    failures: list[Failure] = []
-    for match in order:
-        failure = _failure(match, found, folded, small, text, where)
-        for number, other in enumerate(failures):
-            if (merged := _merged(other, failure)) is not None:
-                failures[number] = merged
-                break
-        else:
-            failures.append(failure)
-    return replace(failures[0], others=tuple(failures[1:])) if len(failures) > 1 else failures[0]
+    places = Places(small)
+    drafts: list[_Draft] = []
+    for match in sorted(found, key=_rank) if len(found) > 1 else found:
+        draft = _draft(match, _code(match, everything, folded), found, folded, small, places, where)
+        if not any(_merged(one, draft) for one in drafts):
+            drafts.append(draft)
+    others = [_failure(draft, text, where) for draft in drafts[1:]]
+    return _failure(drafts[0], text, where, tuple(others))
 
 
-def _telling(found: list[_Match]) -> tuple[int, int]:
+def _rank(match: Match) -> tuple[int, Says, int]:
+    return _PLACE_IN_ORDER[match.pattern.cause], match.pattern.says, match.start
+
+
+def _telling(found: list[Match]) -> tuple[int, int, int]:
     says = [match.pattern.says for match in found]
-    return says.count(Says.SENTENCE), says.count(Says.CODE)
+    return says.count(Says.SENTENCE), says.count(Says.CODE), len(says)
 
 
-def _matches(small: str) -> list[_Match]:
-    """What decides something: no overlaps, nothing that a neighbour explains."""
-    taken: list[_Match] = []
-    for pattern, start, end in matches(small):
-        _take(taken, _Match(pattern, start, end))
+def _deciding(found: list[Match]) -> list[Match]:
+    """The matches that decide something: no overlaps, nothing that a neighbour explains."""
+    if len(found) < 2:
+        return found
+    taken: list[Match] = []
+    for match in found:
+        _take(taken, match)
     sentences = [match for match in taken if match.pattern.says is Says.SENTENCE]
-    telling = [
+    if not sentences:
+        return taken
+    return [
         match
         for match in taken
         if match.pattern.says is not Says.CODE or not any(_explains(sentence, match) for sentence in sentences)
     ]
-    if any(match.pattern.says is not Says.WRAPPING for match in telling):
-        telling = [match for match in telling if match.pattern.says is not Says.WRAPPING]
-    return telling
 
 
-def _take(taken: list[_Match], match: _Match) -> None:
+def _take(taken: list[Match], match: Match) -> None:
     for other in taken:
         if match.start < other.end and other.start < match.end and match.pattern.says is other.pattern.says:
             return
     taken.append(match)
 
 
-def _explains(sentence: _Match, code: _Match) -> bool:
+def _explains(sentence: Match, code: Match) -> bool:
     near = _NEAR_REFUSAL if code.pattern.cause is Cause.PERMISSION else _NEAR
     return (
         sentence.pattern.cause in code.pattern.explained_by
@@ -129,84 +150,106 @@ def _explains(sentence: _Match, code: _Match) -> bool:
     )
 
 
-def _failure(match: _Match, found: list[_Match], folded: str, small: str, text: str, where: Where) -> Failure:
-    pattern = match.pattern
-    facts = _facts(match, found, folded, small)
-    zones = facts.zones
-    if not zones and pattern.scope is Scope.ZONE and len(where.zones) == 1:
-        zones = where.zones
+def _failure(draft: _Draft, text: str, where: Where, others: tuple[Failure, ...] = ()) -> Failure:
+    pattern, facts = draft.pattern, draft.facts
     return Failure(
         cause=pattern.cause,
         scope=pattern.scope,
-        code=pattern.name,
+        code=draft.code,
         text=text,
         mend=pattern.mend if isinstance(pattern.mend, str) else pattern.mend(facts, where),
-        zones=zones,
+        zones=draft.zones,
         # A refused pull names the region of the registry, and a refused call at times none.
-        region=(where.region or facts.region) if pattern.cause in _ANYWHERE else (facts.region or where.region),
-        hint=facts.hint,
+        region=(where.region or facts.region) if pattern.cause in _REFUSED else (facts.region or where.region),
+        hint=draft.hint,
         quota=facts.quota,
         principal=facts.principal,
         permission=facts.permission,
+        others=others,
         source=pattern.source,
     )
 
 
-def _facts(match: _Match, found: list[_Match], folded: str, small: str) -> Facts:
+def _code(match: Match, everything: list[Match], folded: str) -> str:
+    """The code that the text itself gives the error, in its own case; else the row's name."""
+    name = match.pattern.name
+    code = _spelled(match, folded)
+    if match.pattern.says is not Says.SENTENCE or len(everything) == 1:
+        return code or name
+    codes = [
+        other
+        for other in everything
+        if other.pattern.says is Says.CODE and other.pattern.cause is match.pattern.cause and _explains(match, other)
+    ]
+    given = [one for one in (code, *(_spelled(other, folded) for other in codes)) if one]
+    return next((one for one in given if one.startswith(name)), given[0] if given else name)
+
+
+def _spelled(match: Match, folded: str) -> str | None:
+    """The word that matches, if it is a code."""
+    word = folded[match.start : match.end]
+    if " " in word or word.islower():
+        return None
+    begins = match.start
+    if begins and _IN_CODE.match(folded, begins - 1):
+        before = _BEGINS.search(folded, max(0, begins - _LONGEST_BEGINNING), begins)
+        begins = before.start() if before else begins
+    code = _CODE.match(folded, begins)
+    return code[0] if code and code.end() >= match.end else None
+
+
+def _draft(
+    match: Match, code: str, found: list[Match], folded: str, small: str, places: Places, where: Where
+) -> _Draft:
     """From the piece of text around a match, as far as the next error's."""
-    cause = match.pattern.cause
-    others = [other for other in found if other.pattern.cause is not cause]
-    start = max([other.end for other in others if other.end <= match.start], default=0)
-    end = min([other.start for other in others if other.start >= match.end], default=len(small))
-    piece, small_piece = folded[start:end], small[start:end]
-    zones, hint, region = reading.places(small_piece)
+    pattern = match.pattern
+    cause = pattern.cause
+    start, end = 0, len(small)
+    for other in found if len(found) > 1 else ():
+        if other.pattern.cause is not cause:
+            if other.end <= match.start:
+                start = max(start, other.end)
+            if other.start >= match.end:
+                end = min(end, other.start)
+    zones, hint, region = places.within(start, end)
     if len(zones) > 1:
         # The next error's zone may stand before its sentence, and so in this piece: what is nearest is this one's.
         last = max([other.end for other in found if other.end <= match.start], default=start)
-        near = reading.places(small[match.start : match.end])[0] or reading.places(small[last : match.start])[0]
+        near = places.within(match.start, match.end)[0] or places.within(last, match.start)[0]
         zones = tuple(zone for zone in near if zone in zones) or zones
-        regions = {reading.region_of(zone) for zone in zones}
+        regions = {region_of(zone) for zone in zones}
         region = regions.pop() if len(regions) == 1 else region
-    if cause is Cause.CAPACITY:
-        return Facts(zones, hint, region)
     if cause is Cause.QUOTA:
         # A text of several quotas names each behind its sentence's beginning.
         piece, small_piece = folded[match.start : end], small[match.start : end]
-        quota = reading.quota(piece, small_piece)
-        region = region or (quota.where if quota and quota.where != "global" else None)
-        return Facts(zones, (), region, quota, quota_id=reading.quota_id(piece, small_piece))
-    if cause not in (Cause.PERMISSION, Cause.IMAGE):
-        return Facts(zones, (), region)  # zones that are recommended because they sell it aren't known to have it
-    return Facts(
-        zones,
-        (),
-        region,
-        account=reading.account(piece, small_piece),
-        principal=reading.principal(piece, small_piece),
-        permission=reading.permission(piece, small_piece),
-        repository=reading.repository(small_piece),
-        constraint=reading.constraint(piece, small_piece),
-        service=reading.service(small_piece),
-        project=reading.project_number(small_piece),
-        encoded=reading.encoded(piece, small_piece),
-        image=reading.image(piece, small_piece),
-    )
+        said = quota(piece, small_piece)
+        region = region or (said.where if said and said.where != "global" else None)
+        facts = Facts(zones, region, said, folded=piece, small=small_piece)
+    elif cause in _REFUSED:
+        piece, small_piece = folded[start:end], small[start:end]
+        who, what = principal(piece, small_piece), permission(piece, small_piece)
+        facts = Facts(zones, region, None, who, what, piece, small_piece)
+    else:
+        facts = Facts(zones, region) if zones or region else _NO_FACTS
+    if not zones and pattern.scope is Scope.ZONE and len(where.zones) == 1:
+        zones = where.zones
+    # Zones that are recommended for another cause, because they sell a shape, aren't known to have it.
+    return _Draft(pattern, code, facts, zones, hint if cause is Cause.CAPACITY else ())
 
 
-def _merged(one: Failure, other: Failure) -> Failure | None:
-    """Both in one, if the second is the same error, of the same or of further zones; else None."""
-    if one.cause is not other.cause:
-        return None
-    if one.code == other.code and one.scope is Scope.ZONE:
-        zones = tuple(dict.fromkeys((*one.zones, *other.zones)))
-        hint = tuple(zone for zone in dict.fromkeys((*one.hint, *other.hint)) if zone not in zones)
-        return replace(one, zones=zones, hint=hint)
-    tells = (
-        not set(other.zones) <= set(one.zones)
-        or other.quota not in (None, one.quota)
-        or other.permission not in (None, one.permission)
+def _merged(one: _Draft, other: _Draft) -> bool:
+    """Whether the second is the same error, of the same or of further zones, and is now in the first."""
+    if one.pattern.cause is not other.pattern.cause:
+        return False
+    if one.pattern.name == other.pattern.name and one.pattern.scope is Scope.ZONE:
+        one.zones = zones = tuple(dict.fromkeys((*one.zones, *other.zones)))
+        one.hint = tuple(zone for zone in dict.fromkeys((*one.hint, *other.hint)) if zone not in zones)
+        return True
+    return (
+        set(other.zones) <= set(one.zones)
+        and other.facts.quota in (None, one.facts.quota)
+        and other.facts.permission in (None, one.facts.permission)
     )
-    return None if tells else one
 
 
 def _own(text: str, where: Where) -> Failure | None:
@@ -217,7 +260,7 @@ def _own(text: str, where: Where) -> Failure | None:
         mend = _OWN_MEND.search(text, match.end())
         folded = fold(match["message"])
         small = lower(folded)
-        zones, hint, region = reading.places(small)
+        zones, hint, region = Places(small).within(0, len(small))
         return Failure(
             cause=cause,
             scope=_OWN_SCOPES.get(cause, Scope.PROJECT),
@@ -227,7 +270,7 @@ def _own(text: str, where: Where) -> Failure | None:
             zones=zones,
             region=region or where.region,
             hint=hint,
-            quota=reading.quota(folded, small) if cause is Cause.QUOTA else None,
+            quota=quota(folded, small) if cause is Cause.QUOTA else None,
             source="gpubench",
         )
     return None

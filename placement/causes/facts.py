@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 from placement.causes.model import QuotaFacts
 
+_CONTINENT = (
+    r"(?:us|europe|eu|asia|ap|af|africa|australia|ca|cn|il|me|mx|northamerica|sa|southamerica)(?:-gov|-iso[a-z]?)?"
+)
+_LONGEST_CONTINENT = 20
+_COMPASS = re.compile("-(?:central|east|west|north|south)")  # in any region's name, and in little else
+_BEFORE_COMPASS = re.compile(rf"(?<![\w-]){_CONTINENT}\Z")  # a machine's or a pool's name may hold a zone's
 _PLACE = re.compile(
-    r"(?:us|europe|eu|asia|ap|af|africa|australia|ca|cn|il|me|mx|northamerica|sa|southamerica)-(?:gov-|iso[a-z]?-)?"
-    r"(?:north|south)?(?:east|west|central|north|south)"
+    rf"{_CONTINENT}-(?:north|south)?(?:east|west|central|north|south)"
     r"(?:\d{1,2}(?P<google>-[a-z])?|-\d(?P<amazon>(?:-[a-z]{3}-\d)?[a-z])?)(?![\w-])"
 )
-_COMPASS = re.compile("-(?:central|east|west|north|south)").search  # in any region's name, and in little else
 _ZONE_ID = re.compile(r"(?<![\w-])[a-z]{3,4}\d-az\d(?![\w-])")  # AWS's use1-az4
 _HINT = re.compile(
     r"consider trying your request in the (?P<google>[^().]{3,200}?) zones?\b"
@@ -76,7 +82,7 @@ _CONSTRAINT = re.compile(r"constraints?/([a-z][\w.]*\w)")
 _SERVICE = re.compile(r"\b([a-z][\w-]*\.googleapis\.com)\b")
 _ENCODED = re.compile(r"encoded authorization failure message: ?([\w-]{20,})")
 _NUMBER_AGENT = re.compile(r"projects?[ /#](?:number )?'?(\d{6,})")
-_HOSTS = re.compile(r"\.pkg\.dev|\.dkr\.ecr\.|ghcr\.io").search
+_HOSTS = (".pkg.dev", "gcr.io", ".dkr.ecr.", "ghcr.io", "docker.io")
 _IMAGE = re.compile(
     r"(?<![\w.-])(?:[a-z0-9.-]+-docker\.pkg\.dev|(?:[a-z]+\.)?gcr\.io|\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com|ghcr\.io|docker\.io)"
     r"/[\w./-]*\w(?::[\w.-]*\w)?(?:@sha256:[0-9a-f]+)?"
@@ -85,58 +91,120 @@ _IMAGE = re.compile(
 
 @dataclass(frozen=True)
 class Facts:
-    """What a piece of text says. ``zones`` failed, ``hint`` has capacity; each in the text's order, once."""
+    """What a piece of text says. ``zones`` failed, in the text's order, once. What few mends ask for is read then."""
 
     zones: tuple[str, ...] = ()
-    hint: tuple[str, ...] = ()
     region: str | None = None
     quota: QuotaFacts | None = None
     principal: str | None = None
     permission: str | None = None
-    repository: tuple[str, str, str] | None = None  # project, location, name
-    constraint: str | None = None
-    service: str | None = None
-    project: str | None = None
-    encoded: str | None = None
-    image: str | None = None
-    quota_id: str | None = None
-    account: str | None = None  # a service account that somebody acts as
+    folded: str = ""  # what the rest is read from
+    small: str = ""  # the same in lower case
+
+    @cached_property
+    def quota_id(self) -> str | None:
+        """The id that a quota is asked for by, which Compute Engine prints below the error."""
+        return _first((("limit name", _ID_LINE),), self.folded, self.small)
+
+    @cached_property
+    def account(self) -> str | None:
+        """A service account that the text names as such: somebody acts as it."""
+        return _first((("service account", _ACCOUNT),), self.folded, self.small)
+
+    @cached_property
+    def repository(self) -> tuple[str, str, str] | None:
+        """Project, location and name of an Artifact Registry repository."""
+        match = _REPOSITORY.search(self.small)
+        return (match[1], match[2], match[3].rstrip(".")) if match else None
+
+    @cached_property
+    def constraint(self) -> str | None:
+        """Of an organization policy, in its own case."""
+        match = _CONSTRAINT.search(self.small)
+        return self.folded[slice(*match.span(1))] if match else None
+
+    @cached_property
+    def service(self) -> str | None:
+        """A Google API's name."""
+        match = _SERVICE.search(self.small) if ".googleapis.com" in self.small else None
+        return match[1] if match else None
+
+    @cached_property
+    def project(self) -> str | None:
+        """A Google project's number."""
+        match = _NUMBER_AGENT.search(self.small)
+        return match[1] if match else None
+
+    @cached_property
+    def encoded(self) -> str | None:
+        """EC2's encoded authorization message, which only the account can decode."""
+        match = _ENCODED.search(self.small)
+        return self.folded[slice(*match.span(1))] if match else None
+
+    @cached_property
+    def image(self) -> str | None:
+        """The first container image."""
+        match = _IMAGE.search(self.small) if any(host in self.small for host in _HOSTS) else None
+        return self.folded[slice(*match.span())] if match else None
 
 
-def places(small: str) -> tuple[tuple[str, ...], tuple[str, ...], str | None]:
-    """Zones that failed, zones named as having capacity, and the region, of a folded text in lower case."""
-    hint: dict[str, None] = {}
-    hinted: list[tuple[int, int]] = []
-    for match in (
-        _HINT.finditer(small)
-        if "consider trying" in small or "or choosing" in small or "zonesavailable" in small
-        else ()
-    ):
-        hinted.append(match.span())
-        names = (*_PLACE.finditer(match[0]), *_ZONE_ID.finditer(match[0]))
-        hint.update(dict.fromkeys(name[0] for name in names if region_of(name[0]) != name[0]))
-    zones: dict[str, None] = {}
-    regions: dict[str, None] = {}
-    for match in _PLACE.finditer(small) if _COMPASS(small) else ():
-        start = match.start()
-        # A machine's or a pool's name may hold a zone's; the check costs less here than in the regex.
-        if (start and (small[start - 1].isalnum() or small[start - 1] in "-_")) or any(
-            first <= start < last for first, last in hinted
-        ):
-            continue
-        suffix = match["google"] or match["amazon"]
-        regions[match[0].removesuffix(suffix) if suffix else match[0]] = None
-        if suffix:
-            zones[match[0]] = None
+class _Place(NamedTuple):
+    start: int
+    end: int
+    name: str
+    region: str | None  # None: a zone's id doesn't spell it out
+    is_zone: bool
+
+
+class Places:
+    """The zones and regions of a folded text in lower case, read once for all the errors in it."""
+
+    __slots__ = ("_hints", "_named")
+
+    def __init__(self, small: str) -> None:
+        self._hints: list[tuple[int, int, list[str]]] = []
+        if "consider trying" in small or "or choosing" in small or "zonesavailable" in small:
+            for match in _HINT.finditer(small):
+                names = [place.name for place in _named(match[0]) if place.is_zone]
+                self._hints.append((*match.span(), names))
+        self._named = _named(small)
+        if self._hints:
+            self._named = [place for place in self._named if not self._hinted(place)]
+
+    def within(self, start: int, end: int) -> tuple[tuple[str, ...], tuple[str, ...], str | None]:
+        """Zones that failed, zones named as having capacity, and the region, of a piece; each in order, once."""
+        if not self._named and not self._hints:
+            return (), (), None
+        hint = dict.fromkeys(name for first, _, names in self._hints if start <= first < end for name in names)
+        named = [place for place in self._named if start <= place.start and place.end <= end]
+        zones = dict.fromkeys(place.name for place in named if place.is_zone)
+        regions = {place.region for place in named if place.is_zone and place.region}
+        regions = regions or {place.region for place in named if place.region}
+        return (
+            tuple(zone for zone in zones if zone not in hint),
+            tuple(hint),
+            regions.pop() if len(regions) == 1 else None,
+        )
+
+    def _hinted(self, place: _Place) -> bool:
+        return any(first <= place.start < last for first, last, _ in self._hints)
+
+
+def _named(small: str) -> list[_Place]:
+    """A compass's point is looked for, and what is around it read then: of most texts, that is nothing."""
+    found: list[_Place] = []
+    last = 0
+    for compass in _COMPASS.finditer(small):
+        at = compass.start()
+        before = _BEFORE_COMPASS.search(small, max(last, at - _LONGEST_CONTINENT), at)
+        if before is not None and (match := _PLACE.match(small, before.start())):
+            last = match.end()
+            suffix = match["google"] or match["amazon"]
+            region = match[0].removesuffix(suffix) if suffix else match[0]
+            found.append(_Place(match.start(), last, match[0], region, suffix is not None))
     if "-az" in small:
-        zones.update(dict.fromkeys(match[0] for match in _ZONE_ID.finditer(small) if match[0] not in hint))
-    of_zones = {region_of(zone) for zone in zones} - {None}
-    named = of_zones or set(regions)
-    return (
-        tuple(zone for zone in zones if zone not in hint),
-        tuple(hint),
-        next(iter(named)) if len(named) == 1 else None,
-    )
+        found += [_Place(*match.span(), match[0], None, True) for match in _ZONE_ID.finditer(small)]
+    return found
 
 
 def region_of(zone: str) -> str | None:
@@ -159,16 +227,11 @@ def quota(folded: str, small: str) -> QuotaFacts | None:
     where = found.get("where")
     if found.get("all") or (metric and metric.upper().endswith(("_ALL_REGIONS", "-ALL-REGIONS"))):
         where = "global"
-    if limit is None and (line := _LIMIT_LINE.search(small)):
+    if limit is None and "limit = " in small and (line := _LIMIT_LINE.search(small)):
         limit = _number(line[1])
     if where is None and (line := _WHERE_LINE.search(small)):
         where = line[1]
     return QuotaFacts(metric, limit, need, where)
-
-
-def quota_id(folded: str, small: str) -> str | None:
-    """The id that a quota is asked for by, which Compute Engine prints below the error."""
-    return _first((("limit name", _ID_LINE),), folded, small)
 
 
 def permission(folded: str, small: str) -> str | None:
@@ -180,47 +243,6 @@ def principal(folded: str, small: str) -> str | None:
     """Who lacks it, if the text says: an e-mail or an ARN."""
     found = _first(_PRINCIPALS, folded, small)
     return found.rstrip(".'") if found else None
-
-
-def account(folded: str, small: str) -> str | None:
-    """A service account that the text names as such."""
-    return _first((("service account", _ACCOUNT),), folded, small)
-
-
-def repository(small: str) -> tuple[str, str, str] | None:
-    """Project, location and name of an Artifact Registry repository."""
-    match = _REPOSITORY.search(small)
-    return (match[1], match[2], match[3].rstrip(".")) if match else None
-
-
-def constraint(folded: str, small: str) -> str | None:
-    """Of an organization policy, in its own case."""
-    match = _CONSTRAINT.search(small)
-    return folded[slice(*match.span(1))] if match else None
-
-
-def service(small: str) -> str | None:
-    """A Google API's name."""
-    if ".googleapis.com" not in small:
-        return None
-    return match[1] if (match := _SERVICE.search(small)) else None
-
-
-def project_number(small: str) -> str | None:
-    """A Google project's number."""
-    return match[1] if (match := _NUMBER_AGENT.search(small)) else None
-
-
-def encoded(folded: str, small: str) -> str | None:
-    """EC2's encoded authorization message, which only the account can decode."""
-    match = _ENCODED.search(small)
-    return folded[slice(*match.span(1))] if match else None
-
-
-def image(folded: str, small: str) -> str | None:
-    """The first container image."""
-    match = _IMAGE.search(small) if "gcr.io" in small or "docker.io" in small or _HOSTS(small) else None
-    return folded[slice(*match.span())] if match else None
 
 
 def _first(regexes: tuple[tuple[str, re.Pattern[str]], ...], folded: str, small: str) -> str | None:

@@ -9,11 +9,12 @@ import time
 import tomllib
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import re2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,11 +23,11 @@ from placement.causes import Cause, Failure, Scope, Where, classify
 from placement.causes.classifier import DECIDES
 from placement.causes.folding import HEAD, TAIL, fold, lower
 from placement.causes.patterns import TABLE, Says, matches
-from placement.causes.patterns.model import key
+from placement.causes.patterns.matching import Table
 
 CORPUS = Path(__file__).parent / "corpus"
 DOCS = Path(__file__).parents[2] / "docs" / "failures.md"
-LEAST_HELD_OUT_ACCURACY = 0.0
+LEAST_HELD_OUT_ACCURACY = 0.94
 """Of the causes of messages that no pattern was written from. Set from the reported figure; never lowered."""
 
 
@@ -150,8 +151,8 @@ def test_a_compute_engine_quota() -> None:
     for part in (
         "NVIDIA_L4_GPUS",
         "us-central1",
-        "--quota-id NVIDIA-L4-GPUS-per-project-region",
-        "--project p",
+        "--quota-id=NVIDIA-L4-GPUS-per-project-region",
+        "--project=p",
         "limit 0",
     ):
         assert part in failure.mend
@@ -221,6 +222,24 @@ def test_a_disabled_api_and_a_policy_are_named() -> None:
     assert "gcloud services enable compute.googleapis.com --project 123456789012" in classify(off).mend
     policy = "Constraint constraints/compute.vmExternalIpAccess violated for project 123456789012."
     assert "compute.vmExternalIpAccess" in classify(policy).mend
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (words.gce_stockout("us-east1-b", "g2", 0, None, project="p"), "ZONE_RESOURCE_POOL_EXHAUSTED"),
+        ("{0}: " + words.gce_stockout("us-east1-b", "g2", 0, None), "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS"),
+        (words.gce_stockout("us-east1-b", "g2", 0, None) + ", {0}", "ZONE_RESOURCE_POOL_EXHAUSTED"),
+        ("'code': '{0}', 'message': 'no more capacity in the zone \"us-east1-b\"'", "REGION_RESOURCE_POOL_EXHAUSTED"),
+        ("api error {0}: you have reached the limit", "VpcLimitExceeded"),
+        ("An error occurred ({0}) when calling the RunInstances operation", "InsufficientHostCapacity"),
+        ("{0}: The image id '[ami-0123456789]' does not exist", "InvalidAMIID.NotFound"),
+        ("{0}: " + words.gce_disguised("europe-west3-c", "n2d-standard-2", 0, None), "NOT_SUPPORTED_IN_ZONE"),
+    ],
+)
+def test_the_code_is_the_one_that_the_text_gives(text: str, code: str) -> None:
+    given = "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS" if code == "NOT_SUPPORTED_IN_ZONE" else code
+    assert classify(text.replace("{0}", given)).code == code
 
 
 # -- order ----------------------------------------------------------------------------------------------------------
@@ -404,22 +423,50 @@ def test_of_several_errors_the_one_that_a_person_must_mend_decides(messages: lis
 # -- the table ------------------------------------------------------------------------------------------------------
 
 
-def test_every_row_has_a_source_and_can_be_found() -> None:
+def test_every_row_has_a_source_and_may_match_a_folded_text() -> None:
     for pattern in TABLE:
         assert pattern.source, pattern.name
-        assert not pattern.has_regex or pattern.own_needles, pattern.name
-        for needle in pattern.own_needles:
-            assert needle == needle.lower()
-            assert key(needle), (pattern.name, needle)
+        for regex in (*pattern.regexes, pattern.unless):
+            escaped = re.sub(r"\\.|\?P<\w+>", "", regex)
+            assert escaped.isascii() and escaped == escaped.lower(), pattern.name
+            assert not {'"', "`", "*", "|"} & {part[1] for part in re.findall(r"\\.", regex)}, pattern.name
 
 
-def test_the_index_finds_what_the_regexes_match() -> None:
+def test_all_rows_at_once_match_as_each_regex_does_alone() -> None:
+    """RE2's filter must leave out nothing that Python's regexes match."""
+    alone = [(row, [re.compile(regex, re.ASCII) for regex in row.regexes]) for row in TABLE]
     for message in KNOWN:
         small = lower(fold(message.text))
-        found = {id(pattern) for pattern, _, _ in matches(small)}
-        for pattern in TABLE:
-            if re.search(pattern.regex, small):
-                assert id(pattern) in found, (pattern.name, message.at)
+        spans = {id(row): [m.span() for regex in regexes for m in regex.finditer(small)] for row, regexes in alone}
+        found = matches(small)
+        for row, _ in alone:
+            there = [(match.start, match.end) for match in found if match.pattern is row]
+            if row.says is not Says.WRAPPING and not row.unless:
+                assert there == sorted(spans[id(row)]), (row.name, message.at)
+            else:
+                assert set(there) <= set(spans[id(row)]), (row.name, message.at)
+        if not found:
+            assert not any(spans[id(row)] for row in TABLE if not row.unless), message.at
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("write failed: disk quota exceeded", "unknown"),
+        ("set a quota project, there is no quota project", "unknown"),
+        ("insufficient capacity units for this table", "unknown"),
+        ("the process ended with exit code 0", "unknown"),
+        ("the process ended with exit code 10", "workload"),
+        ("the task ended with exit code 50001", "interrupted"),
+    ],
+)
+def test_what_takes_a_match_back(text: str, cause: str) -> None:
+    assert cause_of(text) == cause
+
+
+def test_a_row_that_re2_does_not_take_is_an_error() -> None:
+    with pytest.raises(re2.error, match="failed to add"):
+        Table([replace(TABLE[0], regexes=("(?!x)",))])
 
 
 def test_the_documentation_has_the_table() -> None:

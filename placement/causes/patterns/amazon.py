@@ -6,6 +6,13 @@ from placement.causes import mends
 from placement.causes.model import Cause, Scope
 from placement.causes.patterns.model import Pattern, Says
 
+_SHORTAGES = "aws/amazon-sagemaker-feedback#99; GoogleCloudPlatform/DataflowTemplates#993; karpenter-provider-aws"
+_NOT_OF_MACHINES = (
+    r"\b(?:queue|buffer|disk|storage|cache|log|shard|stream|channel|thread|database|table|read|write|throughput"
+    r"|bucket|heap"
+    r"|vector|memory) (?:\w+ ){0,4}capacity|capacity in (?:the )?(?:queue|buffer|cache|vector|heap|bucket)|for shard"
+)
+
 _EC2 = "https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html"
 _KARPENTER = "karpenter-provider-aws pkg/errors/errors.go"
 _SPOT = "https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-request-status.html"
@@ -16,12 +23,15 @@ WAITING = (
         "pending-evaluation",
         None,
         Scope.ZONE,
-        r"pending-evaluation|pending-fulfillment|request has been submitted for review",
+        (
+            "pending-evaluation",
+            "pending-fulfillment",
+            "request has been submitted for review",
+        ),
         "cloudfoundry/bosh#2399",
-        ("pending-", "submitted for review"),
     ),
-    Pattern("fulfilled", None, Scope.ZONE, "your spot request is fulfilled", _SPOT),
-    Pattern("steady-state", None, Scope.REGION, "has reached a steady state", _ECS),
+    Pattern("fulfilled", None, Scope.ZONE, ("your spot request is fulfilled",), _SPOT),
+    Pattern("steady-state", None, Scope.REGION, ("has reached a steady state",), _ECS),
 )
 
 RATE_LIMITS = (
@@ -29,10 +39,15 @@ RATE_LIMITS = (
         "RequestLimitExceeded",
         Cause.TRANSIENT,
         Scope.PROJECT,
-        r"\brequestlimitexceeded\b|request limit exceeded|has been throttled|\bthrottling(?:exception)?\b|rate exceeded"
-        r"|toomanyrequestsexception",
+        (
+            r"\brequestlimitexceeded\b",
+            "request limit exceeded",
+            "(?:has|have|is|are|was|were) (?:been |being )?throttled",
+            r"\bthrottling(?:exception)?\b",
+            "rate exceeded",
+            "toomanyrequestsexception",
+        ),
         "CloudSnorkel/cdk-github-runners#946; aws/aws-cli#8604",
-        ("requestlimitexceeded", "request limit exceeded", "throttl", "rate exceeded", "toomanyrequestsexception"),
     ),
 )
 
@@ -41,28 +56,36 @@ OFFERS = (
         "Unsupported",
         Cause.NOT_OFFERED,
         Scope.ZONE,
-        r"not supported in (?:your|the) requested availability zone:? ?(?:\([\w-]+\))?"
-        r"|availability zone is currently constrained and we are no longer accepting",
+        (
+            r"not supported in (?:your|the) requested availability zone:? ?(?:\([\w-]+\))?",
+            "availability zone is (?:no longer supported|currently constrained)",
+        ),
         "firesim/firesim#872; chef/knife-ec2#51",
-        ("requested availability zone", "no longer accepting"),
     ),
     Pattern(
         "Unsupported",
         Cause.NOT_OFFERED,
         Scope.REGION,
-        r"requested configuration is currently not supported|instance types? .{0,80}?(?:is|are) not "
-        r"(?:supported|available) in"
-        r" (?:this|the|your) (?:requested )?region|supplied instance types do not exist",
+        (
+            "requested configuration is currently not supported",
+            (
+                "instance types? .{0,80}?(?:is|are) not (?:supported|available) in (?:this|the|your) (?:requested"
+                " )?region"
+            ),
+            "supplied instance types do not exist",
+        ),
         "hashicorp/terraform-provider-aws#9113; " + _EC2,
-        ("configuration is currently not supported", "instance type"),
     ),
     Pattern(
         "Unsupported",
         Cause.NOT_OFFERED,
         Scope.ZONE,
-        r"\(unsupported\)|\bunsupported(?: =>|:| -)|error ?code'?: '?unsupported\b",
+        (
+            r"\(unsupported\)",
+            r"\bunsupported(?: =>|:| -) '?(?:your|the|this)\b",
+            r"error ?code'?: '?unsupported\b",
+        ),
         _KARPENTER,
-        ("unsupported",),
         says=Says.CODE,
     ),
 )
@@ -72,16 +95,15 @@ QUOTAS = (
         "VcpuLimitExceeded",
         Cause.QUOTA,
         Scope.REGION,
-        r"current vcpu limit of \d+",
+        (r"current vcpu limit of \d+",),
         "firesim/firesim#410; aws/amazon-cloudwatch-agent-test#256",
-        ("vcpu limit of",),
         mends.vcpu,
     ),
     Pattern(
         "VcpuLimitExceeded",
         Cause.QUOTA,
         Scope.REGION,
-        "vcpulimitexceeded",
+        ("vcpulimitexceeded",),
         _KARPENTER,
         mend=mends.vcpu,
         says=Says.CODE,
@@ -90,45 +112,63 @@ QUOTAS = (
         "MaxSpotInstanceCountExceeded",
         Cause.QUOTA,
         Scope.REGION,
-        r"maxspotinstancecountexceeded|max spot instance count exceeded",
+        (
+            "maxspotinstancecountexceeded",
+            "max spot instance count exceeded",
+        ),
         "NixOS/nixops-aws#41; " + _KARPENTER,
-        ("maxspotinstancecountexceeded", "max spot instance count"),
         mends.spot_vcpu,
     ),
     Pattern(
         "InstanceLimitExceeded",
         Cause.QUOTA,
         Scope.REGION,
-        r"\binstancelimitexceeded\b|requested more instances \(\d+\) than your current instance limit"
-        r"|your quota allows for 0 more running instance|limit (?:of .{0,40}?)?on the number of vcpus",
+        (
+            r"\binstancelimitexceeded\b",
+            r"requested more instances \(\d+\) than your current instance limit",
+            "your quota allows for 0 more running instance",
+            "limit (?:of .{0,40}?)?on the number of vcpus",
+            r"instance\(s\) are already running",
+            "is above your limit",
+            r"limit of \d+ (?:\w+ )?reached",
+            r"account limit\b",
+            r"has a limit of \d",
+            r"vcpu limit\b",
+        ),
         _EC2,
-        ("instancelimitexceeded", "current instance limit", "more running instance", "number of vcpus"),
         mends.vcpu,
     ),
     Pattern(
         "LimitExceeded",
         Cause.QUOTA,
         Scope.REGION,
-        r"\b(?:vpc|keypair|address|volume|maxiops|securitygroup|launchtemplate|servicequota|spotfleet)?limitexceeded"
-        r"(?:exception)?\b|\b(?:servicequotaexceeded|maxfleetcountexceeded)(?:exception)?\b"
-        r"|you(?:'ve| have) reached the limit on",
-        _EC2,
         (
-            "limitexceeded",
-            "vpclimitexceeded",
-            "keypairlimit",
-            "addresslimit",
-            "volumelimit",
-            "maxiopslimit",
-            "securitygrouplimit",
-            "launchtemplatelimit",
-            "servicequota",
-            "spotfleetlimit",
-            "maxfleetcountexceeded",
-            "reached the limit on",
+            (
+                r"\b(?:vpc|keypair|address|volume|maxiops|securitygroup|launchtemplate|servicequota"
+                r"|spotfleet)?limitexceeded(?:exception)?\b"
+            ),
+            r"\b(?:servicequotaexceeded|maxfleetcountexceeded)(?:exception)?\b",
+            "you(?:'ve| have) reached the limit on",
         ),
+        _EC2,
         "Remove what isn't needed any more, or ask for more: aws service-quotas request-service-quota-increase.",
         Says.CODE,
+    ),
+    Pattern(
+        "ResourceLimitExceeded",
+        Cause.QUOTA,
+        Scope.REGION,
+        (
+            "account-level service limit",
+            r"\btoomany(?:loadbalancers|hostedzones|targetgroups|buckets)\b",
+            r"\bresourcelimitexceeded(?:exception)?\b",
+            "you(?:'ve| have)? (?:reached|exceeded|hit) (?:the|your) (?:maximum|limit|quota|account)",
+            r"(?:maximum|max) number of [\w -]{1,60}(?:has been|was|have been|is) (?:reached|exceeded)",
+            "increase for this (?:limit|quota)",
+            "(?:contact|ask) aws support to (?:request an )?increase",
+        ),
+        "data-science-on-aws/data-science-on-aws#200; " + _EC2,
+        mend="Remove what isn't needed any more, or ask for more: aws service-quotas request-service-quota-increase.",
     ),
 )
 
@@ -137,108 +177,227 @@ STOCK = (
         "InsufficientInstanceCapacity",
         Cause.CAPACITY,
         Scope.ZONE,
-        r"(?:we currently )?do not have sufficient '?[\w.-]+'? capacity(?: in the availability zone "
-        r"you requested \([\w-]+\))?",
+        (
+            (
+                r"(?:we currently )?do not have sufficient '?[\w.-]+'? capacity(?: in the availability zone you"
+                r" requested \([\w-]+\))?"
+            ),
+        ),
         "openshift/installer#7088; danvk/mapsnap#432",
-        ("do not have sufficient",),
     ),
-    Pattern("no-spot-capacity", Cause.CAPACITY, Scope.ZONE, "no spot capacity available", _EC2),
+    Pattern(
+        "no-spot-capacity",
+        Cause.CAPACITY,
+        Scope.ZONE,
+        (
+            "no spot capacity available",
+            "cannot provision any more instances",
+        ),
+        _EC2,
+    ),
     Pattern(
         "UnfulfillableCapacity",
         Cause.CAPACITY,
         Scope.REGION,
-        r"unfulfillablecapacity|unable to fulfill capacity due to your request configuration",
+        (
+            "unfulfillablecapacity",
+            "unable to fulfill capacity due to your request configuration",
+        ),
         "mludvig/aws-ethereum-miner#23; " + _KARPENTER,
-        ("unfulfillablecapacity", "unable to fulfill capacity"),
         says=Says.SENTENCE,
     ),
     Pattern(
         "capacity-oversubscribed",
         Cause.CAPACITY,
         Scope.ZONE,
-        r"(?<!-)\bcapacity-oversubscribed\b|no more unused capacity available in this pool",
+        (
+            r"(?:^|[^\w-])capacity-oversubscribed\b",
+            "no more unused capacity available in this pool",
+        ),
         "AlexsLemonade/refinebio#528",
-        ("capacity-oversubscribed", "no more unused capacity"),
     ),
     Pattern(
         "SpotMaxPriceTooLow",
         Cause.CAPACITY,
         Scope.ZONE,
-        r"spotmaxpricetoolow|lower than the minimum required spot request fulfillment price|(?<!-)\bprice-too-low\b",
+        (
+            "spotmaxpricetoolow",
+            r"spot price is \S+ which is greater than the (?:configured )?max price",
+            "lower than the minimum required spot request fulfillment price",
+            r"(?:^|[^\w-])price-too-low\b",
+        ),
         "kubermatic/machine-controller#1754; hashicorp/packer#7808",
-        ("spotmaxpricetoolow", "minimum required spot request", "price-too-low"),
         "The price limit is below the market's price: raise it, or leave it out.",
     ),
     Pattern(
         "ReservationCapacityExceeded",
         Cause.CAPACITY,
         Scope.PURCHASE,
-        r"reservationcapacityexceeded|does not have sufficient compatible and available capacity"
-        r"|insufficientreservedinstancecapacity|not enough available reserved instances",
-        "scylladb/scylla-cluster-tests#8839; " + _KARPENTER,
         (
             "reservationcapacityexceeded",
-            "sufficient compatible",
-            "insufficientreserved",
-            "available reserved instances",
+            "does not have sufficient compatible and available capacity",
+            "insufficientreservedinstancecapacity",
+            "not enough available reserved instances",
         ),
+        "scylladb/scylla-cluster-tests#8839; " + _KARPENTER,
     ),
     Pattern(
         "InsufficientFreeAddressesInSubnet",
         Cause.CAPACITY,
         Scope.ZONE,
-        r"insufficientfreeaddressesinsubnet|not (?:have )?enough free addresses",
+        (
+            "insufficientfreeaddressesinsubnet",
+            "not (?:have )?enough free addresses",
+        ),
         _KARPENTER,
-        ("insufficientfreeaddresses", "enough free addresses"),
         "The subnet has no free addresses: free some, or use a larger one.",
     ),
     Pattern(
         "FargateCapacity",
         Cause.CAPACITY,
         Scope.ZONE,
-        "capacity is unavailable at this time",
+        ("capacity is unavailable at this time",),
         "aws/containers-roadmap#2034; sil-org/ecs-deploy#277",
     ),
     Pattern(
         "RESOURCE",
         Cause.CAPACITY,
         Scope.REGION,
-        r"\bresource:(?:gpu|cpu|memory|ports|eni)\b|has insufficient (?:cpu units|memory|gpus?) available",
+        (
+            r"\bresource:(?:gpu|cpu|memory|ports|eni)\b",
+            "has insufficient (?:cpu units|memory|gpus?) available",
+        ),
         "apache/airflow#22255; amazon-ecs-agent#3852",
-        ("resource:", "has insufficient"),
         says=Says.CODE,
     ),
     Pattern(
         "InsufficientInstanceCapacity",
         Cause.CAPACITY,
         Scope.ZONE,
-        r"insufficient(?:instance|host|volume)?capacity(?:onhost)?\b|\binsufficient (?:instance|host|spot|ec2) capacity"
-        r"|(?<!-)\bcapacity-not-available\b|\bconstraint-not-fulfillable\b|\b(?:az|launch|placement)-group-constraint\b",
-        _KARPENTER + "; aws-parallelcluster; " + _SPOT,
         (
-            "insufficientinstance",
-            "insufficienthost",
-            "insufficientvolume",
-            "insufficientcapacity",
-            "insufficient instance",
-            "insufficient host",
-            "insufficient spot",
-            "insufficient ec2",
-            "capacity-not-available",
-            "constraint-not-fulfillable",
-            "group-constraint",
+            r"insufficient(?:instance|host|volume)?capacity(?:onhost)?\b",
+            r"\binsufficient (?:instance|host|spot|ec2) capacity",
+            r"(?:^|[^\w-])capacity-not-available\b",
+            r"\bconstraint-not-fulfillable\b",
+            r"\b(?:az|launch|placement)-group-constraint\b",
         ),
+        _KARPENTER + "; aws-parallelcluster; " + _SPOT,
         says=Says.CODE,
     ),
     Pattern(
         "NoContainerInstances",
         Cause.CAPACITY,
         Scope.REGION,
-        r"no container instances? (?:were|was) found in your|unable to place a task because no container instance",
+        (
+            "no container instances? (?:were|was) found in your",
+            "unable to place a task because no container instance",
+        ),
         "aws-samples/amazon-scalable-infra-discord-diffusion#3; " + _ECS,
-        ("no container instance",),
         "The group launched no machine; its scaling activities say why: aws autoscaling describe-scaling-activities.",
         Says.WRAPPING,
+    ),
+    Pattern(
+        "InsufficientCapacity",
+        Cause.CAPACITY,
+        Scope.ZONE,
+        (
+            (
+                "insufficient(?:[ _-](?:instance|host|ec2|spot|on-demand|reserved|compute|gpu|machine|server"
+                "|hardware|cloud|regional|zonal))*[ _-]?capacity(?:error|exception)?"
+            ),
+            r"\bcapacityerror\b",
+            (
+                r"unable to (?:provision|obtain|acquire|allocate|get|provide|launch) (?:the )?(?:requested )?(?:\w+"
+                " ){0,3}capacity"
+            ),
+        ),
+        "aws/amazon-sagemaker-feedback#99; m2lines/Samudra#866; SageMaker, failure reasons",
+        says=Says.CODE,
+        unless="capacity units",  # DynamoDB's
+    ),
+    # In other words. What is short must be machines: queues, disks and pools have a capacity, too.
+    Pattern(
+        "SHORTAGE",
+        Cause.CAPACITY,
+        Scope.ZONE,
+        (
+            (
+                "(?:instance|accelerator|gpu|tpu|hardware|offering|machine type|vm type)s?(?: types?)?"
+                r" ?'?[\w.-]*'?(?: \w+){0,2}? (?:is|are|was|were) (?:currently |temporarily |all )*(?:unavailable"
+                "|exhausted|constrained|not available (?:at (?:the|this)|right now|currently))"
+            ),
+            r"\b(?:sold out|out of stock|out of capacity)\b",
+            "were unavailable during launch",
+        ),
+        _SHORTAGES,
+        says=Says.CODE,
+    ),
+    Pattern(
+        "SHORTAGE",
+        Cause.CAPACITY,
+        Scope.ZONE,
+        (
+            (
+                r"(?:not|n't) (?:have |find |currently have )*(?:enough|sufficient) (?:available |free |spare |\w+"
+                r" )?(?:capacity|resources|servers|gpus|machines|hosts|accelerators|instances)\b(?: available|"
+                " (?:are |is )?currently available| for| in | to )"
+            ),
+            (
+                "insufficient (?:available |free )?(?:resources|gpus?|hardware) (?:available )?in (?:the )?(?:zone"
+                "|region)"
+            ),
+            (
+                "do(?:es)?(?: not|n't) (?:currently )?have (?:enough |sufficient )(?:available )?(?:capacity"
+                r"|resources)\b"
+            ),
+        ),
+        _SHORTAGES,
+        says=Says.CODE,
+        unless=_NOT_OF_MACHINES,
+    ),
+    Pattern(
+        "SHORTAGE",
+        Cause.CAPACITY,
+        Scope.ZONE,
+        (
+            r"no (?:\w+ ){0,2}capacity (?:is |was |currently )*(?:available|left|remaining|in|for)",
+            (
+                "capacity (?:is |was )(?:currently |temporarily )*(?:not available|unavailable|exhausted"
+                "|insufficient|constrained)"
+            ),
+            r"capacity (?:shortage|constraints?)\b",
+            (
+                r"(?:lack of|\bout of|shortage of) (?:(?:available|free|spare|spot|gpu|compute|instance|ec2"
+                r"|[\w.-]*\d[\w.-]*) )*capacity"
+            ),
+            "(?:obtain|acquire) capacity",
+            "at capacity for",
+        ),
+        _SHORTAGES,
+        says=Says.CODE,
+        unless=_NOT_OF_MACHINES,
+    ),
+    Pattern(
+        "SHORTAGE",
+        Cause.CAPACITY,
+        Scope.ZONE,
+        (
+            (
+                r"no (?:available|(?:available )?spot|[\w.-]*\d[\w.-]*) (?:gpu|tpu|instance|machine|accelerator"
+                r"|vm)s?\b(?: (?:is |are )?available| in )"
+            ),
+            "no available (?:gpu|tpu|accelerator)s",
+            "(?:experiencing|because of|due to) (?:very |unusually )?high demand",
+            "experiencing a (?:stock-?out|shortage)",
+            "unable to fulfill? your (?:spot )?request",
+            "failed to acquire resources in",
+            (
+                "resources (?:are )?(?:currently )?(?:unavailable|not (?:currently )?available) in (?:the"
+                r" )?(?:zone|region|[a-z]+-[a-z]+\d)"
+            ),
+        ),
+        _SHORTAGES,
+        says=Says.CODE,
     ),
 )
 
@@ -247,36 +406,45 @@ RIGHTS = (
         "AuthFailure.ServiceLinkedRoleCreationNotPermitted",
         Cause.PERMISSION,
         Scope.CLOUD,
-        r"servicelinkedrolecreationnotpermitted|authfailureservicelinkedrolecreationnotpermitted"
-        r"|permission to create the service-linked role",
+        (
+            "servicelinkedrolecreationnotpermitted",
+            "authfailureservicelinkedrolecreationnotpermitted",
+            "permission to create the service-linked role",
+        ),
         "LeanerCloud/AutoSpotting#187; terraform-aws-modules/terraform-aws-eks#2670",
-        ("servicelinkedrole", "authfailure", "service-linked role"),
         "Once for the account: aws iam create-service-linked-role --aws-service-name spot.amazonaws.com",
     ),
     Pattern(
         "PendingVerification",
         Cause.PERMISSION,
         Scope.CLOUD,
-        r"\bpendingverification\b|accessing resources in this region is being validated",
+        (
+            r"\bpendingverification\b",
+            "accessing resources in this region is being validated",
+        ),
         "galaxyproject/cloudlaunch#172",
-        ("pendingverification", "is being validated"),
         "AWS is checking the account for this region; that ends by itself, or by a ticket to AWS Support.",
     ),
     Pattern(
         "OptInRequired",
         Cause.PERMISSION,
         Scope.CLOUD,
-        r"\boptinrequired\b|not subscribed to this service|need to accept terms and subscribe"
-        r"|account is (?:currently )?(?:blocked|suspended)|\(blocked\)|\bblocked: ",
+        (
+            r"\boptinrequired\b",
+            "not subscribed to this service",
+            "need to accept terms and subscribe",
+            "account is (?:currently )?(?:blocked|suspended)",
+            r"\(blocked\)",
+            r"\bblocked: ",
+        ),
         _EC2,
-        ("optinrequired", "not subscribed", "accept terms", "blocked", "suspended"),
         "The account isn't signed up for this: accept the terms that the text names, or ask AWS Support.",
     ),
     Pattern(
         "FreeTier",
         Cause.PERMISSION,
         Scope.CLOUD,
-        "not eligible for free tier",
+        ("not eligible for free tier",),
         "nilbuild/developer-roadmap#10171",
         mend="The account is on the free plan, which has no GPUs: upgrade it to a paid plan.",
     ),
@@ -284,59 +452,74 @@ RIGHTS = (
         "ExpiredToken",
         Cause.PERMISSION,
         Scope.CLOUD,
-        r"\bexpiredtoken(?:exception)?\b|security token included in the request is (?:expired|invalid)"
-        r"|\b(?:requestexpired|invalidclienttokenid|invalidclienttoken|unrecognizedclientexception|signaturedoesnotmatch)\b"
-        r"|not able to validate the provided access credentials|no valid credential sources|nocredentialproviders"
-        r"|unable to locate credentials|failed to refresh cached credentials|token (?:has )?expired and refresh failed",
-        "pulumi/pulumi-aws#2560; aws-samples/aws-iot-twinmaker-samples#147",
         (
-            "expired",
-            "requestexpired",
+            r"\bexpiredtoken(?:exception)?\b",
+            "security token included in the request is (?:expired|invalid)",
+            (
+                r"\b(?:requestexpired|invalidclienttokenid|invalidclienttoken|unrecognizedclientexception"
+                r"|signaturedoesnotmatch)\b"
+            ),
+            "not able to validate the provided access credentials",
+            "no valid credential sources",
             "nocredentialproviders",
-            "security token",
-            "invalidclienttoken",
-            "unrecognizedclient",
-            "signaturedoesnotmatch",
-            "credential",
+            "unable to (?:locate|find) (?:aws )?credentials",
+            "service token expired",
+            "failed to refresh cached credentials",
+            "token (?:has )?expired and refresh failed",
         ),
+        "pulumi/pulumi-aws#2560; aws-samples/aws-iot-twinmaker-samples#147",
         "Log in again: aws sso login, or set the credentials anew; aws sts get-caller-identity shows whose are used.",
     ),
     Pattern(
         "UnauthorizedOperation",
         Cause.PERMISSION,
         Scope.PROJECT,
-        r"\bunauthorizedoperation\b|you are not authorized to perform this operation",
+        (
+            r"\bunauthorizedoperation\b",
+            "you are not authorized to perform this operation",
+        ),
         "Coalfire-Research/npk#148; CheckPointSW/Cuckoo-AWS#21",
-        ("unauthorizedoperation", "not authorized to perform this"),
         mends.aws_permission,
     ),
     Pattern(
         "ecr:BatchGetImage",
         Cause.PERMISSION,
         Scope.PROJECT,
-        r"not authorized to perform:? ecr:\w+",
+        (r"not authorized to perform:? ecr:\w+",),
         "amazon-ecs-agent; " + _ECS,
-        ("not authorized to perform",),
         mends.ecr_pull,
     ),
     Pattern(
         "AccessDenied",
         Cause.PERMISSION,
         Scope.PROJECT,
-        r"is not authorized to perform|explicit deny in an? (?:service control|identity-based|resource-based)"
-        r"|permissions boundary allows|not authorized for images?|with an explicit deny"
-        r"|unable to assume (?:the )?(?:service linked )?role|client error on launch",
+        (
+            (
+                "(?:is|are)(?: not|n't) authorized to (?:perform|call|launch|use|access|assume|create|run|pass|tag"
+                r"|describe)\b"
+            ),
+            r"invalidkmskey\b",
+            "credentials (?:are )?insufficient for",
+            "explicit deny in an? (?:service control|identity-based|resource-based)",
+            "permissions boundary allows",
+            "not authorized for images?",
+            "with an explicit deny",
+            "unable to assume (?:the )?(?:service linked )?role",
+            "client error on launch",
+        ),
         "awslabs/ecs-refarch-continuous-deployment#21",
-        ("not authorized", "explicit deny", "permissions boundary", "unable to assume", "client error on launch"),
         mends.aws_denied,
     ),
     Pattern(
         "AccessDenied",
         Cause.PERMISSION,
         Scope.PROJECT,
-        r"\b(?:ssm)?accessdenied(?:exception)?\b|\bauthfailure\b|\baccess ?denied\b",
+        (
+            r"\b(?:ssm)?accessdenied(?:exception)?\b",
+            r"\bauthfailure\b",
+            r"\baccess ?denied\b",
+        ),
         _EC2,
-        ("accessdenied", "ssmaccessdenied", "authfailure", "access denied"),
         mends.aws_denied,
         Says.CODE,
     ),
@@ -344,47 +527,95 @@ RIGHTS = (
 
 REQUESTS = (
     Pattern(
+        "ATTRIBUTE",
+        Cause.BAD_REQUEST,
+        Scope.PROJECT,
+        (
+            "is missing an attribute required by your task",
+            "placement constraint (?:is )?unsatisfied",
+            "constraints? (?:was|were|is|are) not satisfied",
+            r"reason'?: '?(?:attribute|missing)\b",
+            r"misconfiguration:\w+",
+        ),
+        "compose-x/ecs_composex#731; " + _ECS,
+        mend="The machines that are there can't do what the task asks for: compare the two.",
+    ),
+    Pattern(
         "NotFound",
         Cause.BAD_REQUEST,
         Scope.PROJECT,
-        r"\binvalid(?:subnetid|group|groupid|keypair|vpcid|securitygroupid|launchtemplatename|launchtemplateid|snapshot|"
-        r"placementgroup|capacityreservationid|iaminstanceprofile)\w*\.(?:notfound|unknown|malformed)\w*"
-        r"|vpcresourcenotspecified|invalid iam instance profile|invalid iaminstanceprofile",
+        (
+            (
+                r"\binvalid(?:subnetid|group|groupid|keypair|vpcid|securitygroupid|launchtemplatename"
+                "|launchtemplateid|snapshot|placementgroup|capacityreservationid|iaminstanceprofile|resourceid"
+                r"|volume|networkinterface|allocationid|routetable)\w*\.(?:notfound|unknown|malformed)\w*"
+            ),
+            "vpcresourcenotspecified",
+            (
+                "(?:security group|key ?pair|instance profile|target group|load balancer|launch template|placement"
+                " group|subnet|vpc|role)s? [^.;]{0,80}?(?:do(?:es)? not exist|not found)"
+            ),
+            r"\bbad-parameters\b",
+            "could not find subnet",
+            "invalid iam instance profile",
+            "invalid iaminstanceprofile",
+        ),
         "terraform-aws-modules/terraform-aws-ec2-instance#20",
-        ("notfound", ".unknown", ".malformed", "vpcresourcenotspecified", "invalid iam"),
         "Name one that exists in this region, or leave it out.",
     ),
     Pattern(
         "NoInstanceTypes",
         Cause.BAD_REQUEST,
         Scope.PROJECT,
-        r"no instance types satisfy the instance requirements",
+        ("no instance types satisfy the instance requirements",),
         "ECS managed instances",
-        ("no instance types satisfy",),
         "Widen the instance requirements of the capacity provider.",
     ),
     Pattern(
         "InvalidParameter",
         Cause.BAD_REQUEST,
         Scope.PROJECT,
-        r"\binvalidparameter(?:combination|value|exception)?\b|\binvalidfleetconfig(?:uration)?\b|\bmissingparameter\b"
-        r"|\bunknownparameter\b|\bvalidation(?:error|exception)\b|\bclientexception\b|\bmalformedpolicydocument\b"
-        r"|\binvalidinput\b|invalid value '[^']*' for instancetype",
-        "machulav/ec2-github-runner#168; " + _EC2,
         (
-            "invalidparameter",
-            "invalidfleetconfig",
-            "missingparameter",
-            "unknownparameter",
-            "validationerror",
-            "validationexception",
-            "clientexception",
-            "malformedpolicydocument",
-            "invalidinput",
-            "for instancetype",
+            r"\binvalidparameter(?:combination|value|exception)?\b",
+            r"\binvalidfleetconfig(?:uration)?\b",
+            r"\bmissingparameter\b",
+            r"\bunknownparameter\b",
+            r"\bvalidation(?:error|exception)\b",
+            r"\bclientexception\b",
+            r"\bmalformedpolicydocument\b",
+            r"\binvalidinput\b",
+            "invalid value '[^']*' for instancetype",
         ),
+        "machulav/ec2-github-runner#168; " + _EC2,
         "Correct the parameter that the text names.",
         Says.CODE,
+    ),
+    Pattern(
+        "InvalidRequest",
+        Cause.BAD_REQUEST,
+        Scope.PROJECT,
+        (
+            "parameter validation failed",
+            r"\bec2subnet(?:invalidconfiguration|notfound|missingipv6assignment)\b",
+            r"\bec2(?:launchtemplate|securitygroup)\w*(?:notfound|failure|mismatch|versionmismatch)\b",
+            r"\bmalformed\w+",
+            r"\bmissingrequiredparameter\b",
+            (
+                r"\binvalid(?:request|argument|configuration|template|subnet|ami|snapshot|vpc|instance|role|user"
+                r"|permission)\w*\b"
+            ),
+            r"\bbadrequest(?:exception)?\b",
+            r"\bparameterconflict\w*",
+            r"\bunsupported(?:operation|feature|parameter)\w*",
+            r"\b(?:cluster|resource|service|taskdefinition|jobqueue|jobdefinition)notfound(?:exception|fault)?\b",
+            r"for type \w+ in resourcerequirement is not valid",
+            "launch template[^.]{0,80}(?:does not exist|is invalid|not found)",
+            "not a valid taskdefinition",
+            "must be less than the autoscaling group",
+        ),
+        _EC2 + "; sassoftware/viya4-iac-aws#271; kestra-io/plugin-aws#504",
+        mend="Correct the parameter that the text names.",
+        says=Says.CODE,
     ),
 )
 
@@ -393,9 +624,13 @@ IMAGES = (
         "InvalidAMIID",
         Cause.IMAGE,
         Scope.PROJECT,
-        r"invalidamiid\.\w+|the image id '\[?ami-\w+\]?' does not exist|ami ami-\w+ is invalid",
+        (
+            r"invalidamiid\.\w+",
+            r"the image id '\[?ami-\w+\]?' does not exist",
+            r"ami (?:id )?\S+ (?:is invalid|does not exist|is pending)",
+            "architecture .{0,40}does not match",
+        ),
         "aws-samples/ai-services-workshop#2",
-        ("invalidamiid", "ami-"),
         "Name a machine image that exists in this region: its id differs from region to region.",
     ),
 )
@@ -405,34 +640,59 @@ INTERRUPTIONS = (
         "SpotInstanceTermination",
         Cause.INTERRUPTED,
         Scope.ZONE,
-        r"server\.spotinstance(?:termination|shutdown)|instance was terminated because the number of spot requests"
-        r"|\bspotinterruption\b|spot interruption payload|spot itn received|spot[_ ]instance interruption"
-        r"|\binstance-terminated-[a-z-]+|\bmarked-for-(?:termination|stop)\b|your spot task was interrupted"
-        r"|instance (?:will be|is going to be) interrupted|rebalance recommendation|\bterminationnotice\b",
-        "runs-on/runs-on#206; aws/aws-node-termination-handler#701; " + _SPOT,
         (
-            "spotinstance",
-            "spot requests",
-            "spotinterruption",
-            "spot interruption",
-            "spot itn",
-            "instance interruption",
-            "instance_interruption",
-            "instance-terminated-",
-            "marked-for-",
-            "spot task was",
-            "interrupted",
+            r"server\.spotinstance(?:termination|shutdown)",
+            "terminated by ec2 spot",
+            r"\btermination notice\b",
+            "taken out of service in response to an ec2",
+            "instance was terminated because the number of spot requests",
+            r"\bspotinterruption\b",
+            "spot interruption payload",
+            "spot itn received",
+            "spot[_ ]instance interruption",
+            r"\binstance-terminated-[a-z-]+",
+            r"\bmarked-for-(?:termination|stop)\b",
+            "your spot task was interrupted",
+            r"instance (?:\S+ )?(?:will be|is going to be|has been|was) interrupted",
             "rebalance recommendation",
-            "terminationnotice",
+            r"\bterminationnotice\b",
         ),
+        "runs-on/runs-on#206; aws/aws-node-termination-handler#701; " + _SPOT,
     ),
     Pattern(
         "HostTerminated",
         Cause.INTERRUPTED,
         Scope.ZONE,
-        r"host ec2 (?:\(instance [^)]*\) )?(?:was )?(?:terminated|stopped)|\binfrastructurehealth\b",
+        (
+            r"host ec2 (?:\(instance [^)]*\) )?(?:was )?(?:terminated|stopped)",
+            r"\binfrastructurehealth\b",
+        ),
         "azavea/raster-vision-aws#15; ministryofjustice/modernisation-platform-environments#17291",
-        ("host ec2", "infrastructurehealth"),
+    ),
+    Pattern(
+        "SpotInterruption",
+        Cause.INTERRUPTED,
+        Scope.ZONE,
+        (
+            (
+                r"spot (?:vm|instance|node|task|request|worker|machine)?s?(?: \S+)? ?(?:was|were|has been|have been"
+                "|is being|will be|is going to be|got|is about to be|is scheduled to be) (?:interrupted|terminated"
+                "|reclaimed|stopped|hibernated|evicted|shut ?down|lost)"
+            ),
+            r"\binstance-stopped-[a-z-]+",
+            r"\bmarked-for-\w+",
+            r"spot (?:instance )?(?:interruption|termination|eviction|reclaim)(?: warning| notice| event)?\b",
+            r"\bbidevicted(?:event)?\b",
+            "interrupted by (?:ec2|aws|amazon)",
+            "reclaimed by (?:ec2|aws|amazon|google|gcp|compute engine)",
+            r"\bserver\.scheduledstop\b",
+            "spot reclaim",
+            "container instance [^.]{0,60}(?:was|has been) (?:terminated|deregistered)",
+            "instance[^.]{0,40} (?:was|has been) reclaimed",
+            "rebalance recommendation",
+        ),
+        _SPOT + "; capactio/capact#679",
+        says=Says.CODE,
     ),
 )
 
@@ -441,17 +701,35 @@ PASSING = (
         "ServiceUnavailable",
         Cause.TRANSIENT,
         Scope.REGION,
-        r"\bserverinternal\b|\bserviceunavailable\b|\binternalerror\b|\bunavailable: |\binternalfailure\b"
-        r"|an internal error has occurred",
-        _EC2,
         (
-            "serverinternal",
-            "serviceunavailable",
-            "internalerror",
-            "unavailable: ",
-            "internalfailure",
-            "an internal error",
+            r"\bserverinternal\b",
+            r"\bserviceunavailable\b",
+            r"\binternalerror\b",
+            r"\bunavailable: ",
+            r"\binternalfailure\b",
+            "an internal error has occurred",
         ),
+        _EC2,
         says=Says.WRAPPING,
     ),
+    Pattern(
+        "AGENT",
+        Cause.TRANSIENT,
+        Scope.ZONE,
+        (
+            r"reason'?: '?agent\b",
+            "ecs agent [^.]{0,40}disconnected",
+            r"\bresourceinuse(?:exception)?\b",
+            r"\boperationaborted\b",
+            r"\bconcurrentmodification(?:exception)?\b",
+            r"\bpriorrequestnotcomplete\b",
+            r"\bincorrectstate\b",
+            r"\bserver\.internalerror\b",
+            r"\binternalserverexception\b",
+            r"\bserverexception\b",
+        ),
+        _ECS + "; " + _EC2,
+        says=Says.WRAPPING,
+    ),
+    Pattern("AGENT", Cause.TRANSIENT, Scope.ZONE, (r"encountered error '?agent\b",), _ECS),
 )

@@ -18,29 +18,31 @@ WAITING = (
         "WAITING_FOR_RESOURCES",
         None,
         Scope.ZONE,
-        r"waiting for resources\b(?:[. ]+currently there are not enough resources available to fulfill the request)?",
+        (
+            (
+                r"waiting for resources\b(?:[. ]+currently there are not enough resources available to fulfill the"
+                " request)?"
+            ),
+        ),
         "terraform-provider-google, group errors of resize requests",
-        ("waiting for resources",),
     ),
     Pattern(
         "RESIZE_REQUEST_ACCEPTED",
         None,
         Scope.ZONE,
-        r"resize ?-?_?requests?\b.{0,120}?\bstat(?:e|us)'?: '?(?:accepted|creating)\b",
+        (r"resize ?-?_?requests?\b.{0,120}?\bstat(?:e|us)'?: '?(?:accepted|creating)\b",),
         "Compute Engine docs, resize requests",
-        ("resizerequest", "resize request", "resize-request", "resize_request"),
     ),
     Pattern(
         "PROVISIONING_REQUEST_ACCEPTED",
         None,
         Scope.ZONE,
-        r"accepted provisioned failed\b.{0,240}?\btrue false false",
+        (r"accepted provisioned failed\b.{0,240}?\btrue false false",),
         "ray-project/ray#43062",
-        ("accepted provisioned failed",),
     ),
-    Pattern("TriggeredScaleUp", None, Scope.REGION, "pod triggered scale-up", "kubernetes/autoscaler#9470"),
-    Pattern("ScaledUpGroup", None, Scope.REGION, "scale-up: setting group", "kubernetes/autoscaler#2619"),
-    Pattern("JOB_SUCCEEDED", None, Scope.ZONE, "from running to succeeded", "nextflow-io/nextflow#4225"),
+    Pattern("TriggeredScaleUp", None, Scope.REGION, ("pod triggered scale-up",), "kubernetes/autoscaler#9470"),
+    Pattern("ScaledUpGroup", None, Scope.REGION, ("scale-up: setting group",), "kubernetes/autoscaler#2619"),
+    Pattern("JOB_SUCCEEDED", None, Scope.ZONE, ("from running to succeeded",), "nextflow-io/nextflow#4225"),
 )
 
 RATE_LIMITS = (
@@ -49,34 +51,51 @@ RATE_LIMITS = (
         "RATE_LIMIT_EXCEEDED",
         Cause.TRANSIENT,
         Scope.PROJECT,
-        r"quota exceeded for quota (?:metric|group) '[^']*' and limit '[^']*per[^']*(?:minute|second|day|hour)",
+        (("quota exceeded for quota (?:metric|group) '[^']*' and [limt ]+'[^']*per[^']*(?:mi ?n|se ?c|da ?y|ho ?u)"),),
         "marketing-analytics-jumpstart#163; theoephraim/node-google-spreadsheet#332",
-        ("quota exceeded for quota",),
     ),
     Pattern(
         "RATE_LIMIT_EXCEEDED",
         Cause.TRANSIENT,
         Scope.PROJECT,
-        r"quota exceeded[^.]{0,80}requests per (?:minute|second|day|100 seconds)",
+        ("quota exceeded[^.]{0,80}requests per (?:minute|second|day|100 seconds)",),
         _PERFKIT,
-        ("requests per",),
     ),
     Pattern(
         "CONCURRENT_OPERATIONS_QUOTA_EXCEEDED",
         Cause.TRANSIENT,
         Scope.PROJECT,
-        r"concurrent_operations_quota_exceeded|quota on concurrent operations exceeded",
+        (
+            "concurrent_operations_quota_exceeded",
+            "quota on concurrent operations exceeded",
+        ),
         "podman-container-tools/podman#28212",
-        ("concurrent_operations_quota", "quota on concurrent operations"),
     ),
     Pattern(
         "RATE_LIMIT_EXCEEDED",
         Cause.TRANSIENT,
         Scope.PROJECT,
-        r"rate[ _]?limit[ _]?exceeded|resource_operation_rate_exceeded|userratelimitexceeded",
+        (
+            "rate[ _]?limit[ _]?exceeded",
+            "resource_operation_rate_exceeded",
+            "userratelimitexceeded",
+        ),
         _SKYPILOT,
-        ("rate limit", "rate_limit_exceeded", "ratelimitexceeded", "userratelimit", "operation_rate_exceeded"),
         says=Says.CODE,
+    ),
+    Pattern(
+        "RATE_LIMIT_EXCEEDED",
+        Cause.TRANSIENT,
+        Scope.PROJECT,
+        (
+            r"exceed(?:s|ed|ing)? (?:its|the|your|their) (?:\w+ ){0,2}rate limit",
+            "reduce your request rate",
+            "request rate (?:is )?too (?:high|large)",
+            r"\bslowdown\b",
+            r"\b(?:error|status|code|http):? 429\b",
+        ),
+        "Google and Amazon API errors",
+        says=Says.WRAPPING,
     ),
 )
 
@@ -86,57 +105,96 @@ OFFERS = (
         "NOT_SUPPORTED_IN_ZONE",
         Cause.NOT_OFFERED,
         Scope.ZONE,
-        r"is not supported in the '?[\w-]+'? zone\b(?: with your configuration)?",
+        (r"is not supported in the '?[\w-]+'? zone\b(?: with your configuration)?",),
         "Compute Engine, code ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS",
-        ("is not supported in the",),
     ),
     Pattern(
         "MACHINE_TYPE_NOT_IN_ZONE",
         Cause.NOT_OFFERED,
         Scope.ZONE,
-        r"machine ?type(?: with name)? '[^']+' does not exist in zone '?[\w-]*",
+        (r"machine ?type(?: with name)? '[^']+' does not exist in zone '?[\w-]*",),
         "GoogleCloudPlatform/bank-of-anthos#1234; gruntwork-io/terratest#1132",
-        ("does not exist in zone",),
     ),
     Pattern(
         "ACCELERATOR_NOT_IN_ZONE",
         Cause.NOT_OFFERED,
         Scope.ZONE,
-        r"accelerator ?type '?[^' ]+'? does not exist in (?:zone|region) '?[\w-]*",
+        (r"accelerator ?type '?[^' ]+'? does not exist in (?:zone|region) '?[\w-]*",),
         "GoogleCloudPlatform/kubernetes-engine-samples#1738",
-        ("does not exist in",),
     ),
     Pattern(
         "TYPE_NOT_FOUND",
         Cause.NOT_OFFERED,
         Scope.ZONE,
-        r"resource:? '[^' ]*/(?:acceleratortypes|machinetypes|disktypes)/[^' ]*' (?:was )?not found",
+        ("resource:? '[^' ]*/(?:acceleratortypes|machinetypes|disktypes)/[^' ]*' (?:was )?not found",),
         "fastai/course-v3#430; bsteuber/lizzie-gcloud-setup#6",
-        ("acceleratortypes/", "machinetypes/", "disktypes/"),
     ),
     Pattern(
         "NO_ACCELERATOR_IN_ZONE",
         Cause.NOT_OFFERED,
         Scope.ZONE,
-        r"can not be used without accelerator\(s\) in zone",
+        (r"can not be used without accelerator\(s\) in zone",),
         _SKYPILOT,
     ),
     Pattern(
         "GPU_NOT_IN_REGION",
         Cause.NOT_OFFERED,
         Scope.REGION,
-        r"(?:gpus?|accelerator)(?: type)? '?[\w-]*'? ?(?:is|are) not (?:supported|available) in "
-        r"(?:the )?(?:region|location)",
+        (
+            (
+                r"(?:gpus?|accelerator)(?: type)? '?[\w-]*'? ?(?:is|are) not (?:supported|available) in (?:the"
+                " )?(?:region|location)"
+            ),
+        ),
         _RUN_DOCS,
-        ("not supported in", "not available in"),
     ),
     Pattern(
         "RUN_NO_ZONAL_REDUNDANCY",
         Cause.NOT_OFFERED,
         Scope.PURCHASE,
-        "unable to offer gpu enabled instances with zonal redundancy",
+        ("unable to offer gpu enabled instances with zonal redundancy",),
         "Cloud Run, jobs",
         mend="Set zonal redundancy off for this job.",
+    ),
+    Pattern(
+        "CPU_PLATFORM_NOT_IN_ZONE",
+        Cause.NOT_OFFERED,
+        Scope.ZONE,
+        (r"cpu platform(?: type)?(?: with name)? '?[\w ]{1,30}'? (?:does not exist|is not available) in",),
+        "PerfKitBenchmarker; spinnaker/clouddriver",
+    ),
+    Pattern(
+        "FEATURE_NOT_OFFERED",
+        Cause.NOT_OFFERED,
+        Scope.REGION,
+        (
+            (
+                "(?:functionality|feature|service|operation) .{0,40}?(?:is|are) not (?:available|supported"
+                r"|offered) in (?:this|the|that|your) (?:\w+ )?(?:region|location|zone)"
+            ),
+        ),
+        "jtriley/StarCluster#539",
+    ),
+    Pattern(
+        "TYPE_NOT_OFFERED",
+        Cause.NOT_OFFERED,
+        Scope.REGION,
+        (
+            (
+                r"(?:machine|instance|accelerator|gpu|hardware|vm|node)s?(?: types?)?:? ?'?[\w.-]*'?(?:"
+                " instances?)? ?(?:is|are|was)? ?(?:not (?:supported|offered|available|found)|unavailable"
+                "|unsupported) in (?:the |this |your |that )?(?:specified |selected |requested |given |aws |gcp "
+                "|chosen )?(?:region|location|zone|availability zone)"
+            ),
+            (
+                r"(?:instance|machine|accelerator|gpu)s?(?: types?)?(?: '?[\w.-]+'?)? (?:is|are) not (?:available"
+                r"|offered|supported) in \w\w+-\w+-?\d"
+            ),
+            "(?:isn't|is not) (?:available|offered) in (?:this|your) region",
+            r"does not exist in zone \w+-\w+\d",
+            r"no zone in [\w-]+ offers",
+        ),
+        "aws/amazon-ecs-cli#1007; " + _GCE_DOCS,
     ),
 )
 
@@ -145,67 +203,113 @@ QUOTAS = (
         "ALL_REGIONS_QUOTA",
         Cause.QUOTA,
         Scope.PROJECT,
-        r"quota '\w*_all_regions' exceeded|exceeded\.? *limit: [\d.]+ globally"
-        r"|insufficient project quota to satisfy",
+        (
+            r"quota '\w*_all_regions' exceeded",
+            r"exceeded\.? *limit: [\d.]+ globally",
+            "insufficient project quota to satisfy",
+        ),
         "fastai/course-v3#165; kubeflow/examples#597",
-        ("_all_regions", "globally", "insufficient project quota"),
         mends.quota,
     ),
     Pattern(
         "QUOTA_EXCEEDED",
         Cause.QUOTA,
         Scope.REGION,
-        r"quota (?:limit )?'[^']+' (?:has been )?exceeded",
+        ("quota (?:limit )?'[^']+' (?:has been )?exceeded",),
         "openshift/installer#5936; marin-community/marin#1612",
-        ("exceeded",),
         mends.quota,
     ),
     Pattern(
         "INSUFFICIENT_QUOTA",
         Cause.QUOTA,
         Scope.REGION,
-        r"insufficient (?:(?:regional|zonal) quota to satisfy|'?[\w-]+'? quota\b|quota to satisfy the "
-        r"request: (?!not all))",
+        (
+            (
+                r"insufficient (?:(?:regional|zonal) quota to satisfy|'?[\w-]+'? quota\b|quota to satisfy the"
+                " request: (?:[^n]|n[^o]|no[^t]|not [^a]))"
+            ),
+        ),
         "GoogleCloudPlatform/cloud-ops-sandbox#44; amygdala/tensorflow-workshop#13",
-        ("insufficient",),
         mends.quota,
     ),
     Pattern(
         "QUOTA_METRICS_EXCEEDED",
         Cause.QUOTA,
         Scope.REGION,
-        "quota metrics exceed quota limits",
+        ("quota metrics exceed quota limits",),
         "google-deepmind/xmanager#29",
         mend=mends.quota,
+    ),
+    Pattern(
+        "MORE_THAN_QUOTA",
+        Cause.QUOTA,
+        Scope.REGION,
+        (
+            r"more than (?:the |your )?(?:\w+ )?(?:quota|limit) of \d",
+            "must request an increase (?:of|in|to) your",
+            r"cannot create more than \d",
+            "exceeded (?:the )?quota of account",
+            r"limit of \d+ exceeded",
+            r"cannot create more [\w ]+\.",
+        ),
+        "kubernetes/test-infra#5509; openshift/hive",
+        mends.quota,
     ),
     Pattern(
         "RUN_GPU_QUOTA",
         Cause.QUOTA,
         Scope.REGION,
-        r"quota exceeded for total allowable|you do not have quota for using gpus?|\bquota violated\b"
-        r"|max instances must be set to \d+ or fewer",
+        (
+            "quota exceeded for total allowable",
+            "you do not have quota for using gpus?",
+            r"\bquota violated\b",
+            r"max instances must be set to \d+ or fewer",
+        ),
         "GoogleCloudPlatform/magic-modules#17149; pulumi/pulumi-gcp#3794",
-        ("quota exceeded for total", "not have quota for using", "quota violated", "max instances must"),
         mends.run_quota,
     ),
     Pattern(
         "QUOTA_EXCEEDED",
         Cause.QUOTA,
         Scope.REGION,
-        r"quota exceeded for quota (?:metric|group) '",
+        ("quota exceeded for quota (?:metric|group) '",),
         "Google API errors",
-        ("quota exceeded for quota",),
         mends.quota,
     ),
     Pattern(
         "QUOTA_EXCEEDED",
         Cause.QUOTA,
         Scope.REGION,
-        r"(?<!operations_)\b(?:gce_)?quota_exceeded\b|\bquotaexceeded\b|scale\.up\.error\.quota\.exceeded",
+        (
+            r"\b(?:gce_)?quota_exceeded\b",
+            r"\bquotaexceeded\b",
+            r"scale\.up\.error\.quota\.exceeded",
+        ),
         _AUTOSCALER,
-        ("quota_exceeded", "quotaexceeded", "error.quota.exceeded"),
         mends.quota,
         Says.CODE,
+    ),
+    Pattern(
+        "QUOTA_EXCEEDED",
+        Cause.QUOTA,
+        Scope.REGION,
+        (
+            r"\bquotas? (?:limit )?(?:has been |have been |was |were |is |are )?(?:exceeded|exhausted|reached)\b",
+            r"\b(?:insufficient|not enough|no) (?:\w+ ){0,3}quota\b",
+            r"exceed(?:s|ed|ing)? (?:your|the|its|project|available) (?:\w+ ){0,3}quota\b",
+            r"\b(?:quota|limit) for [\w. -]{1,60}? (?:in [\w-]+ )?is only \d",
+            "request a quota increase",
+            r"(?:have|has) enough (?:\w+ )?quota\b",
+            r"quota is (?:only )?\d",
+            "exceeds? approved quota",
+            "cpu limit exceeded",
+            r"reached (?:the|your|its) (?:\w+ ){0,2}quota",
+        ),
+        "cortexlabs/cortex#1878; Google API errors",
+        mends.quota,
+        Says.CODE,
+        # A full disk, GKE's event of a shortage, and a project that pays for calls.
+        unless=r"\b(?:disk|gce|storage) quota|\bquotas? (?:\w+ ){0,3}(?:exceeded|exhausted|reached): |quota project",
     ),
 )
 
@@ -214,56 +318,54 @@ STOCK = (
         "ZONE_RESOURCE_POOL_EXHAUSTED",
         Cause.CAPACITY,
         Scope.ZONE,
-        r"(?:the zone '?[^' ]*'? does )?not (?:have )?enough resources available to fulfill(?: the)? request",
+        ("(?:the zone '?[^' ]*'? does )?not (?:have )?enough resources available to fulfill(?: the)? request",),
         "GoogleCloudPlatform/compute-image-tools#1960",
-        ("enough resources available",),
     ),
     Pattern(
         "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS",
         Cause.CAPACITY,
         Scope.ZONE,
-        r"is currently unavailable in the '?[\w-]+'? zone",
+        (r"is currently unavailable in the '?[\w-]+'? zone",),
         "kubernetes/k8s.io#9834; benseverndev-oss/goldenmatch#2771",
-        ("currently unavailable in the",),
     ),
     Pattern(
         "INSUFFICIENT_CAPACITY",
         Cause.CAPACITY,
         Scope.ZONE,
-        r"(?:does not|doesn't) currently have sufficient capacity for the requested resources?",
+        ("(?:does not|doesn't) currently have sufficient capacity for the requested resources?",),
         _AUTOSCALER,
-        ("currently have sufficient capacity",),
     ),
     Pattern(
         "TPU_CAPACITY",
         Cause.CAPACITY,
         Scope.ZONE,
-        r"no more capacity in the zone '?[\w-]*",
+        (r"no more capacity in the zone '?[\w-]*",),
         "magic-modules#7297",
-        ("no more capacity",),
     ),
     Pattern(
         "PREEMPTED_WHILE_CREATED",
         Cause.CAPACITY,
         Scope.ZONE,
-        "failed to start due to preemption",
+        ("failed to start due to preemption",),
         _PERFKIT + "; scylladb/scylla-cluster-tests#2945",
     ),
     Pattern(
         "OUT_OF_CAPACITY",
         Cause.CAPACITY,
         Scope.ZONE,
-        r"requested zones? .{0,200}?(?:is|are) out of capacity|due to (?:a )?lack of capacity"
-        r"|resource pool (?:is )?exhausted",
+        (
+            "requested zones? .{0,200}?(?:is|are) out of capacity",
+            "due to (?:a )?lack of capacity",
+            "resource pool (?:is )?exhausted",
+        ),
         "PerfKitBenchmarker google_kubernetes_engine.py",
-        ("out of capacity", "lack of capacity", "resource pool"),
     ),
-    Pattern("GCE_OUT_OF_RESOURCES", Cause.CAPACITY, Scope.ZONE, "gce out of resources", "GKE pod events"),
+    Pattern("GCE_OUT_OF_RESOURCES", Cause.CAPACITY, Scope.ZONE, ("gce out of resources",), "GKE pod events"),
     Pattern(
         "GCE_QUOTA_EXCEEDED_EVENT",
         Cause.CAPACITY,
         Scope.ZONE,
-        "gce quota exceeded",
+        ("gce quota exceeded",),
         "huggingface/Google-Cloud-Containers#126",
         says=Says.CODE,  # a real quota's sentence beside it decides
         mend="The event says quota, but is also said of short shortages: if it comes back, look at the quota's usage.",
@@ -272,54 +374,69 @@ STOCK = (
         "RESERVATION_FULL",
         Cause.CAPACITY,
         Scope.PURCHASE,
-        r"specified reservations? .{0,120}?do(?:es)? not have (?:enough |sufficient )?available resources"
-        r"|no available resources in specified reservation|all automatic reservations .{0,120}?fully consumed",
+        (
+            "specified reservations? .{0,120}?do(?:es)? not have (?:enough |sufficient )?available resources",
+            "no available resources in specified reservation",
+            "all automatic reservations .{0,120}?fully consumed",
+        ),
         _AUTOSCALER,
-        ("reservation",),
     ),
     Pattern(
         "IP_SPACE_EXHAUSTED",
         Cause.CAPACITY,
         Scope.REGION,
-        r"ip space of .{0,240}?is exhausted|ip_space_exhausted|external ip resource pool is exhausted"
-        r"|scale\.up\.error\.ip\.space\.exhausted",
+        (
+            "ip space of .{0,240}?is exhausted",
+            "not enough (?:free )?ip (?:space|address)",
+            "insufficient_subnet",
+            "ip_space_exhausted",
+            "external ip resource pool is exhausted",
+            r"scale\.up\.error\.ip\.space\.exhausted",
+        ),
         _AUTOSCALER + "; hashicorp/terraform-cdk#1964",
-        ("ip space of", "ip_space_exhausted", "external ip resource pool", "ip.space.exhausted"),
         "The address range of the subnet is used up: free some, or widen it.",
     ),
     Pattern(
         "RUN_NO_INSTANCE",
         Cause.CAPACITY,
         Scope.REGION,
-        r"request was aborted because there was no available instance",
+        ("request was aborted because there was no available instance",),
         _RUN_DOCS,
-        ("no available instance",),
     ),
     Pattern(
         "ZONE_RESOURCE_POOL_EXHAUSTED",
         Cause.CAPACITY,
         Scope.ZONE,
-        r"(?:zone_|region_)?resource_pool_exhausted(?:_with_details)?|\b(?:error_|gce_|gpu_)?stockout\b"
-        r"|\binsufficient_capacity\b|vm_min_count_not_reached|scale\.up\.error\.out\.of\.resources"
-        r"|reason'?: '?resource_availability",
-        _SKYPILOT + "; " + _PERFKIT + "; " + _AUTOSCALER,
         (
-            "resource_pool_exhausted",
-            "stockout",
-            "insufficient_capacity",
-            "vm_min_count_not",
-            "out.of.resources",
-            "resource_availability",
+            "(?:zone_|region_)?resource_pool_exhausted(?:_with_details)?",
+            r"\b(?:error_|gce_|gpu_)?stockout\b",
+            r"\binsufficient_capacity\b",
+            "vm_min_count_not_reached",
+            r"scale\.up\.error\.out\.of\.resources",
+            "reason'?: '?resource_availability",
         ),
+        _SKYPILOT + "; " + _PERFKIT + "; " + _AUTOSCALER,
         says=Says.CODE,
     ),
     Pattern(
         "RESOURCE_EXHAUSTED",
         Cause.CAPACITY,
         Scope.ZONE,
-        "requested resource is exhausted",
+        ("requested resource is exhausted",),
         "GKE node pools",
         says=Says.CODE,
+    ),
+    Pattern(
+        "RESOURCES_INSUFFICIENT",
+        Cause.CAPACITY,
+        Scope.REGION,
+        (
+            (
+                "resources? (?:is|are) (?:currently |temporarily )?(?:insufficient|exhausted|unavailable|not"
+                " available) in (?:the )?(?:region|zone|location)"
+            ),
+        ),
+        "openreview/openreview-expertise#401",
     ),
 )
 
@@ -328,102 +445,170 @@ RIGHTS = (
         "DOWNLOAD_ARTIFACTS_DENIED",
         Cause.PERMISSION,
         Scope.PROJECT,
-        r"artifactregistry\.repositories\.downloadartifacts|must have permission to read the image",
+        (
+            r"artifactregistry\.repositories\.downloadartifacts",
+            "must have permission to read the image",
+        ),
         "GoogleCloudPlatform/gcr-cleaner#76; cyrildiagne/basnet-http#3",
-        ("downloadartifacts", "permission to read the image"),
         mends.pull,
     ),
     Pattern(
         "SERVICE_DISABLED",
         Cause.PERMISSION,
         Scope.PROJECT,
-        r"api has not been used in project|or it is disabled\. enable it by|\bservice_disabled\b|accessnotconfigured",
+        (
+            "api has not been used in project",
+            r"or it is disabled\. enable it by",
+            r"\bservice_disabled\b",
+            "accessnotconfigured",
+        ),
         "GoogleCloudPlatform/emblem#757; terraform-google-project-factory#753",
-        ("has not been used in project", "enable it by", "service_disabled", "accessnotconfigured"),
         mends.api_off,
     ),
     Pattern(
         "ORGANIZATION_POLICY",
         Cause.PERMISSION,
         Scope.PROJECT,
-        r"constraints?/[a-z][\w.]+|violates constraint|(?:violat\w+|blocked by|denied by) (?:an? |the "
-        r")?org(?:anization)? policy",
+        (
+            r"constraints?/[a-z][\w.]+",
+            "violates constraint",
+            r"(?:violat\w+|blocked by|denied by) (?:an? |the )?org(?:anization)? policy",
+        ),
         "GoogleCloudPlatform/compute-image-tools#1476; fortinet/fortigate-terraform-deploy#34",
-        ("constraint", "org policy", "organization policy"),
         mends.policy,
     ),
     Pattern(
         "BILLING_DISABLED",
         Cause.PERMISSION,
         Scope.CLOUD,
-        r"requires billing to be enabled|billing must be enabled|has not configured billing|billing_disabled"
-        r"|billing account .{0,80}?(?:is not found|is closed|is disabled|not open|not active|in good standing)"
-        r"|billing (?:is|to be|has been) (?:disabled|closed)|disabled billing",
+        (
+            "requires billing to be enabled",
+            "linked billing account",
+            "attach a billing account",
+            "billing must be enabled",
+            "has not configured billing",
+            "billing_disabled",
+            ("billing account .{0,80}?(?:is not found|is closed|is disabled|not open|not active|in good standing)"),
+            "billing (?:is|to be|has been) (?:disabled|closed)",
+            "disabled billing",
+        ),
         "kyegomez/zeta#71; pgmichael/wavenet-for-chrome#83; forseti-security#1465",
-        ("billing",),
         "Enable billing for the project.",
     ),
     Pattern(
         "NO_CREDENTIALS",
         Cause.PERMISSION,
         Scope.CLOUD,
-        r"could not find default credentials|default credentials were not found|\binvalid_grant\b"
-        r"|invalid authentication credentials|cannot fetch token|rapt_required"
-        r"|do not currently have an active account selected|no active account",
-        "pulumi/pulumi#3482; pulumi/pulumi-gcp#479; hashicorp/terraform#27658",
         (
-            "default credentials",
-            "invalid_grant",
-            "authentication credentials",
-            "cannot fetch token",
+            "could not find default credentials",
+            "default credentials were not found",
+            r"\binvalid_grant\b",
+            "invalid authentication credentials",
+            "cannot fetch token: (?:4|unauth)",
             "rapt_required",
-            "active account",
+            "do not currently have an active account selected",
+            "no active account",
         ),
+        "pulumi/pulumi#3482; pulumi/pulumi-gcp#479; hashicorp/terraform#27658",
         "Log in: gcloud auth application-default login, or give a service account's credentials.",
     ),
     Pattern(
         "ACCESS_TOKEN_SCOPE_INSUFFICIENT",
         Cause.PERMISSION,
         Scope.PROJECT,
-        r"insufficient authentication scopes|access_token_scope_insufficient|correct permission scopes",
+        (
+            "insufficient authentication scopes",
+            "access_token_scope_insufficient",
+            "correct permission scopes",
+        ),
         "hectorj/terraform-provider-googlesiteverification#18",
-        ("authentication scopes", "scope_insufficient", "permission scopes"),
         "Give the credentials the scope https://www.googleapis.com/auth/cloud-platform.",
     ),
     Pattern(
         "SERVICE_ACCOUNT_ACCESS_DENIED",
         Cause.PERMISSION,
         Scope.PROJECT,
-        r"iam\.serviceaccounts\.actas|does not have access to service account|service_account_access_denied",
+        (
+            r"iam\.serviceaccounts\.actas",
+            "does not have access to service account",
+            "service_account_access_denied",
+        ),
         "google/keyword_factory#22; Compute Engine, code SERVICE_ACCOUNT_ACCESS_DENIED",
-        ("iam.serviceaccounts.actas", "access to service account", "service_account_access_denied"),
         mends.act_as,
     ),
     Pattern(
         "IAM_PERMISSION_DENIED",
         Cause.PERMISSION,
         Scope.PROJECT,
-        r"required '[a-z]\w*\.[\w.]+' permission|permissions? '[a-z][\w-]*\.[\w.]+' (?:denied|is required|required)"
-        r"|permission denied (?:on|for) '?(?:resource|project|location|service|consumer)"
-        r"|caller does not have (?:the )?(?:required )?permission|does not have (?:the "
-        r")?'?\w+\.[\w.]+'? (?:access|permission)"
-        r"|does not have permission|iam_permission_denied|policy update access denied|permissions_error"
-        r"|is not found or access is unauthorized|not found or permission denied"
-        r"|missing (?:the )?(?:necessary |required )?permissions?\b|lacks (?:the )?permission|insufficient permission"
-        r"|permission '?[a-z]\w*\.\w+\.\w+'? (?:denied|is required)",
+        (
+            r"required '[a-z]\w*\.[\w.]+' permission",
+            r"permissions? '[a-z][\w-]*\.[\w.]+' (?:denied|is required|required)",
+            "permission denied (?:on|for) '?(?:resource|project|location|service|consumer)",
+            "caller does not have (?:the )?(?:required )?permission",
+            r"does not have (?:the )?'?\w+\.[\w.]+'? (?:access|permission)",
+            "(?:does not have|no longer has) permission",
+            "action is unauthorized",
+            "assume role permissions",
+            "iam_permission_denied",
+            "policy update access denied",
+            "permissions_error",
+            "is not found or access is unauthorized",
+            "not found or permission denied",
+            r"missing (?:the )?(?:necessary |required )?permissions?\b",
+            "lacks (?:the )?permission",
+            "insufficient permission",
+            r"permission '?[a-z]\w*\.\w+\.\w+'? (?:denied|is required)",
+        ),
         "hashicorp/terraform#15952; mitchellh/vagrant-google#163; perkeep/perkeep#943; " + _AUTOSCALER,
-        ("permission", "policy update access denied", "access is unauthorized"),
         mends.google_permission,
     ),
     Pattern(
         "PERMISSION_DENIED",
         Cause.PERMISSION,
         Scope.PROJECT,
-        r"\bpermission_?denied\b|permission denied\b|error 403\b.{0,600}?, forbidden|\bunauthenticated\b",
+        (
+            r"\bpermission_?denied\b",
+            r"permission denied\b",
+            r"error 403\b.{0,600}?, forbidden",
+            r"\bunauthenticated\b",
+        ),
         "Google API errors",
-        ("permissiondenied", "permission_denied", "permission denied", "forbidden", "unauthenticated"),
         mends.google_permission,
         Says.CODE,
+    ),
+    Pattern(
+        "FORBIDDEN",
+        Cause.PERMISSION,
+        Scope.PROJECT,
+        (
+            r"\b403 forbidden\b",
+            r"\b401 unauthorized\b",
+            r"\b(?:error|http|httperror|status|status code|statuscode):? ?40[13]\b",
+            r"\bcode=40[13]\b",
+        ),
+        "HTTP 401 and 403",
+        mend=mends.google_permission,
+        says=Says.WRAPPING,
+    ),
+    Pattern(
+        "PROHIBITED",
+        Cause.PERMISSION,
+        Scope.PROJECT,
+        (
+            "prohibited by (?:the |your )?organization'?s? policy",
+            "vpc_service_controls",
+            "vpc service controls",
+            "security_policy_violated",
+            "cannot (?:create|get|list|update|delete|patch|watch) resource '",
+            "consumer_(?:suspended|invalid)",
+            "user_project_denied",
+            (
+                "project [^.]{0,60}(?:has been|is) (?:suspended|deleted|shut down|scheduled for deletion|pending"
+                " deletion)"
+            ),
+        ),
+        "Google API errors, reasons; Kubernetes RBAC",
+        mend=mends.google_permission,
     ),
 )
 
@@ -432,24 +617,27 @@ REQUESTS = (
         "RESERVATION_NOT_FOUND",
         Cause.BAD_REQUEST,
         Scope.PROJECT,
-        r"specified reservations? .{0,120}?do(?:es)? not exist|there is no automatic reservation matching"
-        r"|reservation .{0,120}?is incorrect for the requested|reservation must exist in the same project",
+        (
+            "specified reservations? .{0,120}?do(?:es)? not exist",
+            "there is no automatic reservation matching",
+            "reservation .{0,120}?is incorrect for the requested",
+            "reservation must exist in the same project",
+        ),
         _AUTOSCALER,
-        ("reservation",),
         "Name a reservation that exists in this project and zone and has this shape.",
     ),
     Pattern(
         "RESERVATION_NOT_READY",
         Cause.TRANSIENT,
         Scope.ZONE,
-        "requires reservation to be in ready state",
+        ("requires reservation to be in ready state",),
         _AUTOSCALER,
     ),
     Pattern(
         "LIVE_MIGRATION",
         Cause.BAD_REQUEST,
         Scope.PROJECT,
-        "guest accelerators do not support live migration",
+        ("guest accelerators do not support live migration",),
         "loft-sh/devpod#973; iterative/cml#1398",
         mend="A machine with GPUs needs onHostMaintenance TERMINATE.",
     ),
@@ -457,7 +645,7 @@ REQUESTS = (
         "INCOMPATIBLE_FEATURES",
         Cause.BAD_REQUEST,
         Scope.PROJECT,
-        "features are not compatible for creating instance",
+        ("features are not compatible for creating instance",),
         "DataBiosphere/dsub#301",
         mend="The text names a pair, of a disk and a machine type for instance, that goes together in no "
         "zone: change one.",
@@ -466,28 +654,29 @@ REQUESTS = (
         "UNSUPPORTED_UPDATE",
         Cause.BAD_REQUEST,
         Scope.PROJECT,
-        r"cannot be used when updatepolicy type|you cannot specify a |cannot create local ssd as persistent"
-        r"|expected one network interface",
+        (
+            "cannot be used when updatepolicy type",
+            "you cannot specify a ",
+            "cannot create local ssd as persistent",
+            "expected one network interface",
+        ),
         "hail-is/hail#11878; kubernetes/autoscaler",
-        ("updatepolicy", "you cannot specify a ", "cannot create local ssd", "expected one network"),
         "Correct what the text names.",
     ),
     Pattern(
         "DELETION_PROTECTION",
         Cause.BAD_REQUEST,
         Scope.PROJECT,
-        r"deletion_?protection",
+        ("deletion_?protection",),
         "terraform-provider-google",
-        ("deletion_protection", "deletionprotection"),
         "Set deletion protection to false, update, and try again.",
     ),
     Pattern(
         "ALREADY_EXISTS",
         Cause.BAD_REQUEST,
         Scope.PROJECT,
-        r"the resource '[^']*' already exists",
+        ("the resource '[^']*' already exists",),
         "terraform-provider-google, HTTP 409",
-        ("already exists",),
         "Something with this name is there already, left over or somebody else's: remove it, or "
         "import it into the stack.",
     ),
@@ -495,12 +684,120 @@ REQUESTS = (
         "INVALID_FIELD_VALUE",
         Cause.BAD_REQUEST,
         Scope.PROJECT,
-        r"invalid value for field|invalid field selection|\binvalid_(?:field_value|usage|argument)\b"
-        r"|error 400: .{0,400}?, (?:invalid|badrequest)\b|argument --[a-z-]+:",
+        (
+            "invalid value for field",
+            "invalid field selection",
+            r"\binvalid_(?:field_value|usage|argument)\b",
+            r"\bunsupported_operation\b",
+            r"\bunimplemented\b",
+            r"error 400: .{0,400}?, (?:invalid|badrequest)\b",
+            "argument --[a-z-]+:",
+        ),
         "googleapis/google-cloud-java#915; openshift/installer#7096",
-        ("invalid value for field", "invalid field sel", "invalid_", "error 400", "argument --"),
         "Correct the field that the text names.",
         Says.CODE,
+    ),
+    Pattern(
+        "NOT_SUPPORTED",
+        Cause.BAD_REQUEST,
+        Scope.PROJECT,
+        (
+            r"\bversion '?[\w.-]+'? is (?:unsupported|not supported|invalid)",
+            "invalid value specified for",
+            "custom machine type with name '[^']*' does not exist",
+            "location '[^']*' does not exist",
+            "do(?:es)? not support onhostmaintenance",
+            "onhostmaintenance be one of",
+        ),
+        "stefanprodan/istio-gke#11; GoogleCloudPlatform/community#2105; elotl/kip#148",
+        mend="Correct what the text names: it holds for every place.",
+    ),
+    Pattern(
+        "INVALID_ARGUMENT",
+        Cause.BAD_REQUEST,
+        Scope.PROJECT,
+        (
+            "the resource '[^']*' was not found",
+            r"\bfailed_?precondition\b",
+            r"\binvalid_?argument\b",
+            "invalid resource field value",
+            r"missing (?:a )?required (?:\w+ )?(?:field|parameter|argument|property|attribute|key)",
+            (
+                "required (?:field|parameter|argument|property|attribute)s? [^.]{0,80}?(?:is|are|was|were)"
+                " (?:missing|not (?:set|specified|provided))"
+            ),
+            r"error 40[049]: .{0,400}?, (?:invalid|badrequest|notfound|invalidparameter|required|parseerror)\b",
+        ),
+        "Google API errors",
+        mend="Correct what the text names.",
+        says=Says.CODE,
+        # A VM that is gone doesn't say why: dragonflydb/dragonfly#8155; googleapis/nodejs-compute#377.
+        unless=r"/instances/[^' ]*' ?was not found",
+    ),
+    Pattern(
+        "WRONG_INPUT",
+        Cause.BAD_REQUEST,
+        Scope.PROJECT,
+        (
+            (
+                "(?:must|should) (?:not )?be (?:configured|defined|regional|zonal|enabled|disabled|positive|more"
+                " than|one of|between|less than|greater than|lower than|higher than|larger than|smaller than|at"
+                r" least|at most|specified|set\b|provided|a valid|unique|a multiple|empty|no more than|in the"
+                " (?:range|form|same))"
+            ),
+            (
+                "must (?:specify|match|contain|have|begin|start|end|support|include|provide|use) (?:a|an|the|one"
+                r"|at|either|only|exactly|with)\b"
+            ),
+            "do(?:es)?(?: not|n't) support",
+            r"(?:is|are) not supported\b",
+            "not supported (?:for|with|by) ",
+            "(?:can ?not|can't|may not|must not) be (?:used|combined|specified|set|empty|blank|null|mixed)",
+            (
+                r"(?:invalid|unknown|unrecognized|unsupported|unexpected|malformed) (?:\w+ ){0,2}(?:value|parameter"
+                "|argument|field|option|flag|attribute|property|format|configuration|combination|choice|request"
+                r"|input|type|zone|region|location|name)s?\b"
+            ),
+            r"(?:is|are) (?:not (?:a )?valid|invalid)\b",
+            r"\bvalidation (?:failed|error)\b",
+            r"is (?:unsupported|not allowed|mandatory)\b",
+            "field is empty",
+            "can be attached to",
+            "can ?not be (?:smaller|larger|attached)",
+            "can ?not attach",
+            "must match",
+            "must be an? (?:number|integer|string|valid)",
+            "duplicate (?:key|name)",
+            r"is not an? (?:\w+ )?(?:region|availability zone|instance type)",
+            "(?:must be|have to be) (?:within|specified)",
+            "only supported (?:on|in|for|with)",
+            "(?:object|bucket) does not exist",
+            "exceeds? the (?:maximum|limit)",
+            r"response code 40[04]\b",
+            "resourceinusebyanotherresource",
+            "conflicting configuration",
+            "can ?not specify both",
+            r"\bto be one of\b",
+            r"(?:argument|field|parameter|property|attribute|value) '?[\w.]*'? is required",
+        ),
+        "Google and Amazon API errors",
+        mend="Correct what the text names.",
+        says=Says.CODE,
+        unless="could not be satisfied or the configuration is not valid",
+    ),
+    Pattern(
+        "BAD_REQUEST",
+        Cause.BAD_REQUEST,
+        Scope.PROJECT,
+        (
+            r"\b400 bad request\b",
+            r"\bcode=400\b",
+            r"\b(?:error|status|status code|statuscode|http|httperror):? ?\[?400\b",
+            r", (?:badrequest|invalid)\b",
+        ),
+        "Google and Amazon API errors",
+        mend="Correct what the text names.",
+        says=Says.WRAPPING,
     ),
 )
 
@@ -509,40 +806,90 @@ PASSING = (
         "RESOURCE_NOT_READY",
         Cause.TRANSIENT,
         Scope.REGION,
-        r"the resource '[^']*' is not ready|\bresource_?not_?ready\b",
+        (
+            "the resource '[^']*' is not ready",
+            r"\bresource_?not_?ready\b",
+        ),
         "GoogleCloudPlatform/gke-migration-to-containers#63",
-        ("is not ready", "resourcenotready", "resource_not_ready"),
     ),
     Pattern(
         "OPERATION_IN_PROGRESS",
         Cause.TRANSIENT,
         Scope.REGION,
-        r"running incompatible operation|operation .{0,120}?is (?:currently|already) (?:in progress|upgrading|creating)"
-        r"|there (?:is|was) a conflict|concurrent policy changes|try again once it is done",
+        (
+            (
+                "(?:operation|activation|deactivation|change|update|upgrade|deployment) (?:is )?(?:already "
+                "|currently |still )*in progress"
+            ),
+            "locked by another",
+            "underlying data changed",
+            "cross-transaction contention",
+            "too much contention",
+            "too many concurrent",
+            "unable to queue the operation",
+        ),
+        "GoogleCloudPlatform/magic-modules error_retry_predicates.go",
+    ),
+    Pattern(
+        "OPERATION_IN_PROGRESS",
+        Cause.TRANSIENT,
+        Scope.REGION,
+        (
+            "running incompatible operation",
+            "operation .{0,120}?is (?:currently|already) (?:in progress|upgrading|creating)",
+            "there (?:is|was) a conflict",
+            "concurrent policy changes",
+            "try again once it is done",
+        ),
         "terraform-provider-google, HTTP 409",
-        ("incompatible operation", "operation", "a conflict", "concurrent policy", "once it is done"),
         says=Says.CODE,
     ),
     Pattern(
         "INTERNAL_ERROR",
         Cause.TRANSIENT,
         Scope.REGION,
-        r"\binternal error\b|\binternal[_ ]failure\b|\bbackend ?error\b|service is currently unavailable"
-        r"|\bcode ?= ?unavailable\b|\bservice unavailable\b|\bserver unavailable\b|\bbad gateway\b"
-        r"|\bgateway time-?out\b"
-        r"|\binternal server error\b",
-        "ZcashFoundation/zebra#6451; hashicorp/packer-plugin-googlecompute#104; " + _PERFKIT,
         (
-            "internal error",
-            "internal failure",
-            "internal_failure",
-            "internal server",
-            "backend error",
-            "backenderror",
-            "unavailable",
-            "bad gateway",
-            "gateway time",
+            r"\binternal error\b",
+            r"\binternal[_ ]failure\b",
+            r"\bbackend ?error\b",
+            "service is currently unavailable",
+            r"\bcode ?= ?unavailable\b",
+            r"\bservice unavailable\b",
+            r"\bserver unavailable\b",
+            r"\bbad gateway\b",
+            r"\bgateway time-?out\b",
+            r"\binternal server error\b",
         ),
+        "ZcashFoundation/zebra#6451; hashicorp/packer-plugin-googlecompute#104; " + _PERFKIT,
+        says=Says.WRAPPING,
+    ),
+    Pattern(
+        "UNAVAILABLE",
+        Cause.TRANSIENT,
+        Scope.REGION,
+        (
+            (
+                "(?:service|server|backend|endpoint|api)(?: is)? (?:temporarily|currently) (?:unavailable"
+                "|overloaded|unable)"
+            ),
+            r"\b(?:server|backend|transient) ?(?:exception|error)\b",
+            "most likely a transient error",
+            r"\b(?:error|http|httperror|status|status code|statuscode):? ?50[0234]\b",
+            r"\b(?:500|502|503|504) (?:internal|bad|service|server|gateway|backend)",
+            r"\bcode ?= ?(?:deadlineexceeded|aborted|unavailable|internal)\b",
+            "context deadline exceeded",
+            r"\bcode'?: '?13\b",
+            r"please (?:try again|retry) in (?:a few|\d+) (?:second|minute)s",
+            r"\boperation was aborted",
+            "(?:request|operation) timed out",
+            "please retry",
+            "please try again later",
+            "technical difficulties",
+            "is overloaded",
+            "deadline (?:exceeded|expired)",
+            "had to be aborted",
+        ),
+        "vmware-archive/terraforming-gcp#65; Google API errors",
         says=Says.WRAPPING,
     ),
 )
@@ -552,26 +899,102 @@ PREEMPTIONS = (
         "PREEMPTED",
         Cause.INTERRUPTED,
         Scope.ZONE,
-        r"(?:\b(?:vm|instance|node|machine|worker)s?\b[^.]{0,80}?(?:was|were|has been|got|is being) preempted)"
-        r"|compute\.instances\.preempted|preempted during run time|preemptionbyscheduler|preempted by the system",
+        (
+            (
+                r"(?:\b(?:vm|instance|node|machine|worker)s?\b[^.]{0,80}?(?:was|were|has been|got|is being)"
+                " preempted)"
+            ),
+            r"compute\.instances\.preempted",
+            "preempted during run time",
+            "preemptionbyscheduler",
+            "preempted by the system",
+        ),
         "thought-machine/spot-interruption-exporter; broadinstitute/cromwell#7457",
-        ("preempt",),
     ),
     Pattern(
         "BATCH_PREEMPTED",
         Cause.INTERRUPTED,
         Scope.ZONE,
-        r"exit (?:code|status):?'? \(?50001\b",
+        (r"exit (?:code|status):?'? \(?5000[12346]\b",),
         "nextflow-io/nextflow#6690",
-        ("exit code", "exit status"),
     ),
     Pattern(
         "HOST_ERROR",
         Cause.INTERRUPTED,
         Scope.ZONE,
-        r"compute\.instances\.(?:hosterror|terminateonhostmaintenance)|terminated (?:due to|for) host maintenance"
-        r"|terminateonhostmaintenance",
+        (
+            r"compute\.instances\.(?:hosterror|terminateonhostmaintenance)",
+            "terminated (?:due to|for) host maintenance",
+            "terminateonhostmaintenance",
+        ),
         "Compute Engine docs, host events",
-        ("hosterror", "terminateonhostmaintenance", "host maintenance"),
+    ),
+    Pattern(
+        "PREEMPTED",
+        Cause.INTERRUPTED,
+        Scope.ZONE,
+        (
+            r"\bpreempted\b",
+            "preemption (?:notice|event|signal|warning)",
+            "(?:spot|vm|instance|node|machine|worker)s?(?: vm)? preemption",
+            "(?:due to|because of|caused by) (?:a |spot |vm )*preemption",
+        ),
+        "thought-machine/spot-interruption-exporter; broadinstitute/cromwell#7457",
+        says=Says.CODE,
+        unless=r"\bjob preempted",  # by another job, in a batch system's queue: cBio/cbio-cluster#188
+    ),
+    Pattern(
+        "NODE_SHUTDOWN",
+        Cause.INTERRUPTED,
+        Scope.ZONE,
+        (
+            r"\bnode_?shutdown\b",
+            "imminent node shutdown",
+            "node (?:is|was) (?:in progress of )?shut(?:ting)? ?down",
+            "node is shutting, evicting",
+            "in response to (?:imminent )?node shutdown",
+            r"\bnode_fail\b",
+            "due to (?:node failure|node preemption)",
+        ),
+        "capactio/capact#679; kubelet, graceful node shutdown",
+    ),
+    Pattern(
+        "STOPPED_UNEXPECTEDLY",
+        Cause.INTERRUPTED,
+        Scope.ZONE,
+        (
+            (
+                r"\b(?:vm|instance|node|machine)s?\b[^.]{0,60}?(?:stopped|shut ?down|shutdown|terminated|rebooted"
+                "|restarted|disappeared|deleted|removed) unexpectedly"
+            ),
+            (
+                r"\b(?:vm|instance|node|machine)s?\b[^.]{0,40}?unexpectedly (?:stopped|shut ?down|terminated"
+                "|rebooted|deleted|disappeared)"
+            ),
+            "vm reporting timeout",
+            "vm ?re(?:booted|created) ?during",
+            "shut ?down by the provider",
+            "spot (?:node|vm|machine) was taken",
+            "worker (?:was|has been) terminated",
+            "assigned worker has failed",
+        ),
+        "broadinstitute/cromwell#744; DataBiosphere/dsub#42; Batch's reserved exit codes",
+        says=Says.CODE,
+    ),
+    Pattern(
+        "HOST_ERROR",
+        Cause.INTERRUPTED,
+        Scope.ZONE,
+        (
+            r"\bhost error\b",
+            r"\bhosterror\b",
+            "(?:host|scheduled|infrastructure) maintenance(?: event)?",
+            "(?:terminated|stopped|rebooted|restarted) (?:during|for|due to) (?:a |host )*maintenance",
+            "(?:underlying|host) (?:hardware|machine|host) (?:failure|failed|error|degradation|is degraded)",
+            "(?:scheduled for|instance) retirement",
+            "automatically (?:restarted|terminated) by compute engine",
+        ),
+        "Compute Engine docs, host events; EC2 docs, scheduled events",
+        says=Says.CODE,
     ),
 )

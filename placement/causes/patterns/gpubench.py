@@ -6,7 +6,7 @@ from placement.causes.model import Cause, Scope
 from placement.causes.patterns.model import Pattern
 
 STOCK = (
-    Pattern("no-capacity", Cause.CAPACITY, Scope.REGION, "could not find capacity within", "gpubench's own groups"),
+    Pattern("no-capacity", Cause.CAPACITY, Scope.REGION, ("could not find capacity within",), "gpubench's own groups"),
 )
 
 INTERRUPTIONS = (
@@ -14,9 +14,13 @@ INTERRUPTIONS = (
         "stopped",
         Cause.INTERRUPTED,
         Scope.ZONE,
-        r"stopped on request|was stopped before it began|engine that ordered the run is gone|: the engine is gone",
+        (
+            "stopped on request",
+            "was stopped before it began",
+            "engine that ordered the run is gone",
+            ": the engine is gone",
+        ),
         "gpubench's own runs",
-        ("stopped on request", "stopped before it began", "engine that ordered", ": the engine is gone"),
         "Run `gpubench up` again to go on.",
     ),
 )
