@@ -10,7 +10,10 @@ _SHORTAGES = "aws/amazon-sagemaker-feedback#99; GoogleCloudPlatform/DataflowTemp
 _NOT_OF_MACHINES = (
     r"\b(?:queue|buffer|disk|storage|cache|log|shard|stream|channel|thread|database|table|read|write|throughput"
     r"|bucket|heap"
-    r"|vector|memory) (?:\w+ ){0,4}capacity|capacity in (?:the )?(?:queue|buffer|cache|vector|heap|bucket)|for shard"
+    r"|vector|memory|warehouse|topic|partition|volume|index|connection|license|workspace) (?:\w+ ){0,4}capacity"
+    r"|capacity (?:in|of|on|for) (?:the |this |your )?(?:queue|buffer|cache|vector|heap|bucket|disk|stream|table"
+    r"|warehouse|volume)"
+    r"|for shard"
 )
 
 _EC2 = "https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html"
@@ -169,6 +172,7 @@ QUOTAS = (
         ),
         "data-science-on-aws/data-science-on-aws#200; " + _EC2,
         mend="Remove what isn't needed any more, or ask for more: aws service-quotas request-service-quota-increase.",
+        unless="number of (?:attempt|retr|tr(?:y|ies)|request|redirect|restart|iteration|step|epoch|token|connection)",
     ),
 )
 
@@ -179,7 +183,7 @@ STOCK = (
         Scope.ZONE,
         (
             (
-                r"(?:we currently )?do not have sufficient '?[\w.-]+'? capacity(?: in the availability zone you"
+                r"do not have sufficient '?[\w.-]+'? capacity(?: in the availability zone you"
                 r" requested \([\w-]+\))?"
             ),
         ),
@@ -313,7 +317,8 @@ STOCK = (
         ),
         "aws/amazon-sagemaker-feedback#99; m2lines/Samudra#866; SageMaker, failure reasons",
         says=Says.CODE,
-        unless="capacity units",  # DynamoDB's
+        # DynamoDB's, and what is no machine.
+        unless="insufficient capacity units|(?:queue|stream|table|disk|warehouse|volume) ha[sd] insufficient capacity",
     ),
     # In other words. What is short must be machines: queues, disks and pools have a capacity, too.
     Pattern(
@@ -367,10 +372,18 @@ STOCK = (
             ),
             r"capacity (?:shortage|constraints?)\b",
             (
-                r"(?:lack of|\bout of|shortage of) (?:(?:available|free|spare|spot|gpu|compute|instance|ec2"
+                r"(?:lack of|\bout of|shortage of) (?:(?:available|free|spare|spot|gpu|compute|instance|host|ec2"
                 r"|[\w.-]*\d[\w.-]*) )*capacity"
             ),
-            "(?:obtain|acquire) capacity",
+            "(?:obtain|acquire|secure) capacity",
+            r"timed? ?-?out (?:while )?waiting for (?:(?:available|enough|spot|gpu|compute|instance) )*capacity\b",
+            (
+                r"capacity (?:of|in) (?:the|this|that) (?:\w+ ){0,2}(?:zone|region|location"
+                r"|datacenter)(?: [\w-]*\d[\w-]*)? (?:is|was|has)"
+                " (?:been )?(?:currently |temporarily )?(?:exhausted|insufficient|exceeded|full|reached|constrained)"
+            ),
+            r"\b(?:zones?|regions?|data ?centers?) (?:is|are) (?:currently )?(?:at (?:full )?capacity"
+            r"|exhausted)\b",
             "at capacity for",
         ),
         _SHORTAGES,
@@ -386,7 +399,34 @@ STOCK = (
                 r"no (?:available|(?:available )?spot|[\w.-]*\d[\w.-]*) (?:gpu|tpu|instance|machine|accelerator"
                 r"|vm)s?\b(?: (?:is |are )?available| in )"
             ),
-            "no available (?:gpu|tpu|accelerator)s",
+            "no (?:available|more|healthy) (?:gpu|tpu|accelerator|zone|region|machine|server|instance)s",
+            (
+                r"no (?:[\w.-]+ )?(?:gpu|tpu|accelerator|runtime|instance|machine|node|server|vm)s? (?:is |are )?"
+                "(?:currently |presently )?available (?:right now|now|at (?:this|the) (?:time|moment)|currently|in)"
+            ),
+            (
+                r"(?:no available|no more|out of|(?:couldn't|could not|can't|cannot) find any available)"
+                r" (?:[a-z][\w-]*\d[\w.-]* )?(?:nodes with|(?:gpu |spot |compute )?"
+                r"(?:instance|machine|gpu|accelerator)s)\b"
+            ),
+            (
+                r"all (?:[\w.-]+ ){0,3}(?:gpu|machine|instance|server|accelerator)s (?:are|were) (?:currently )?"
+                "(?:in use|taken|occupied)"
+            ),
+            r"(?:no|insufficient|not enough|out of) (?:[\w.-]+ )?inventory\b",
+            (
+                r"(?:gpu|tpu|vm|instance|machine|accelerator|hardware|node)\w*\b.{0,60}?"
+                r" (?:not available|unavailable) in [^.]{0,80}?(?:right now|at (?:this|the) (?:time|moment)\b)"
+            ),
+            (
+                "(?:unable to|failed to|could not|cannot|can't) (?:allocate|acquire|obtain|secure|reserve)"
+                " (?:(?:the|any|enough|sufficient|requested|required|available|compute|spot|gpu) )*"
+                r"(?:gpus?|accelerators?|tpus?|hardware|compute resources)\b"
+            ),
+            (
+                "insufficient (?:compute|hardware|gpu|cloud|zonal|regional|host|machine) resources"
+                "|insufficient resources (?:available )?to (?:fulfill|satisfy|complete|provision|launch|start|create)"
+            ),
             "(?:experiencing|because of|due to) (?:very |unusually )?high demand",
             "experiencing a (?:stock-?out|shortage)",
             "unable to fulfill? your (?:spot )?request",
@@ -398,6 +438,7 @@ STOCK = (
         ),
         _SHORTAGES,
         says=Says.CODE,
+        unless=r"nodes? (?:is|are) available: [^.]{0,120}|gpu (?:memory|buffer|device)|no cuda gpus?",
     ),
 )
 
@@ -612,6 +653,8 @@ REQUESTS = (
             "launch template[^.]{0,80}(?:does not exist|is invalid|not found)",
             "not a valid taskdefinition",
             "must be less than the autoscaling group",
+            r"check your (?:\w+ )?network configuration",
+            r"operation is not available (?:in|for|to) your account\b",
         ),
         _EC2 + "; sassoftware/viya4-iac-aws#271; kestra-io/plugin-aws#504",
         mend="Correct the parameter that the text names.",
@@ -727,6 +770,7 @@ PASSING = (
             r"\bserver\.internalerror\b",
             r"\binternalserverexception\b",
             r"\bserverexception\b",
+            "waiting for network interface provisioning",
         ),
         _ECS + "; " + _EC2,
         says=Says.WRAPPING,

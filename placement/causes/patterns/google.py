@@ -12,6 +12,8 @@ _AUTOSCALER = "kubernetes/autoscaler gce/autoscaling_gce_client.go"
 _GCE_DOCS = "https://cloud.google.com/compute/docs/troubleshooting/troubleshooting-vm-creation"
 _RUN_DOCS = "https://cloud.google.com/run/docs/troubleshooting"
 
+_FOR_NOW = r"(?:not available|unavailable) in [^.]{0,80}?(?:right now|at (?:this|the) (?:time|moment)\b)"
+
 WAITING = (
     # Flex-start: a queue's state, said under the code of a stock-out.
     Pattern(
@@ -90,6 +92,7 @@ RATE_LIMITS = (
         (
             r"exceed(?:s|ed|ing)? (?:its|the|your|their) (?:\w+ ){0,2}rate limit",
             "reduce your request rate",
+            "failed to get rate limit token",
             "request rate (?:is )?too (?:high|large)",
             r"\bslowdown\b",
             r"\b(?:error|status|code|http):? 429\b",
@@ -195,6 +198,8 @@ OFFERS = (
             r"no zone in [\w-]+ offers",
         ),
         "aws/amazon-ecs-cli#1007; " + _GCE_DOCS,
+        # For now only: a shortage.
+        unless=_FOR_NOW,
     ),
 )
 
@@ -296,20 +301,37 @@ QUOTAS = (
         (
             r"\bquotas? (?:limit )?(?:has been |have been |was |were |is |are )?(?:exceeded|exhausted|reached)\b",
             r"\b(?:insufficient|not enough|no) (?:\w+ ){0,3}quota\b",
-            r"exceed(?:s|ed|ing)? (?:your|the|its|project|available) (?:\w+ ){0,3}quota\b",
+            r"exceed(?:s|ed|ing)? (?:\w+ ){0,4}quotas?\b",
+            r"exceedquota\b",
+            r"(?:out of|over|beyond|above) (?:(?:your|the|its|my|our|gpu|cpu|vcpu) )*quota\b",
             r"\b(?:quota|limit) for [\w. -]{1,60}? (?:in [\w-]+ )?is only \d",
-            "request a quota increase",
+            r"request (?:an? )?(?:\w+ ){0,2}(?:quota|limit) increase",
+            r"increase (?:your|the) (?:\w+ ){0,3}quota\b",
             r"(?:have|has) enough (?:\w+ )?quota\b",
             r"quota is (?:only )?\d",
             "exceeds? approved quota",
-            "cpu limit exceeded",
+            (
+                r"\b(?:cpu|gpu|core|instance|accelerator|tpu|node|service|account|project|regional) limits?"
+                r" (?:(?:has|have|is|are|was|were|been) )*(?:exceeded|reached|hit)\b"
+            ),
+            (
+                r"(?:exceed(?:s|ed|ing)?|reached|above|beyond) (?:your|the|its) (?:\w+ ){0,3}"
+                r"(?:allowance|allotment|(?:instance|gpu|cpu|core|service|account|accelerator|resource) limits?)\b"
+            ),
+            r"(?:allowed|permitted|cannot) (?:to )?(?:run|use|launch|have) more than \d",
             r"reached (?:the|your|its) (?:\w+ ){0,2}quota",
+            r"you can only (?:have|run|launch|create|use) \d+ ",
+            r"\baccount is limited to \d",
+            r"exceeds? the (?:number|count|amount) of (?:gpu|cpu|vcpu|instance|node|accelerator)s allowed\b",
+            r"(?:gpu|cpu|instance|core|accelerator) (?:allowance|allotment)\b",
+            r"exceeds? the allowed (?:\w+ )?limit\b",
         ),
         "cortexlabs/cortex#1878; Google API errors",
         mends.quota,
         Says.CODE,
         # A full disk, GKE's event of a shortage, and a project that pays for calls.
-        unless=r"\b(?:disk|gce|storage) quota|\bquotas? (?:\w+ ){0,3}(?:exceeded|exhausted|reached): |quota project",
+        unless=r"\b(?:disk|gce|storage) quota|\bquotas? (?:\w+ ){0,3}(?:exceeded|exhausted|reached): |quota project"
+        r"|retry quota\b[^.]{0,40}",
     ),
 )
 
@@ -408,7 +430,7 @@ STOCK = (
         Cause.CAPACITY,
         Scope.ZONE,
         (
-            "(?:zone_|region_)?resource_pool_exhausted(?:_with_details)?",
+            "resource_pool_exhausted(?:_with_details)?",
             r"\b(?:error_|gce_|gpu_)?stockout\b",
             r"\binsufficient_capacity\b",
             "vm_min_count_not_reached",
@@ -461,6 +483,9 @@ RIGHTS = (
             r"or it is disabled\. enable it by",
             r"\bservice_disabled\b",
             "accessnotconfigured",
+            r"should enable service\b",
+            r"\bapis? (?:is|are|has|have)(?: not|n't) (?:been )?enabled",
+            r"\.googleapis\.com(?: api)? is(?: not|n't) enabled",
         ),
         "GoogleCloudPlatform/emblem#757; terraform-google-project-factory#753",
         mends.api_off,
@@ -718,6 +743,7 @@ REQUESTS = (
         Scope.PROJECT,
         (
             "the resource '[^']*' was not found",
+            r"failed to find (?:project|network|zone|region|cluster)\b",
             r"\bfailed_?precondition\b",
             r"\binvalid_?argument\b",
             "invalid resource field value",
@@ -878,12 +904,16 @@ PASSING = (
             r"\b(?:500|502|503|504) (?:internal|bad|service|server|gateway|backend)",
             r"\bcode ?= ?(?:deadlineexceeded|aborted|unavailable|internal)\b",
             "context deadline exceeded",
-            r"\bcode'?: '?13\b",
+            r"\bcode: '?13\b",
+            r"'code': '?13\b",
             r"please (?:try again|retry) in (?:a few|\d+) (?:second|minute)s",
             r"\boperation was aborted",
-            "(?:request|operation) timed out",
+            "(?:request|operation) (?:timed out|timeout)",
             "please retry",
-            "please try again later",
+            r"(?:after|returned|received|responded with)(?: an?)?(?: http| status| code)* (?:429|50[0234])\b",
+            r"\btemporary (?:failure|error|issue|problem|outage)\b",
+            r"(?:service|server|api) (?:is )?unavailable\b",
+            "not (?:yet )?fully initialized",
             "technical difficulties",
             "is overloaded",
             "deadline (?:exceeded|expired)",
@@ -891,6 +921,20 @@ PASSING = (
         ),
         "vmware-archive/terraforming-gcp#65; Google API errors",
         says=Says.WRAPPING,
+    ),
+    Pattern(
+        "UNAVAILABLE",
+        Cause.TRANSIENT,
+        Scope.REGION,
+        (
+            r"(?:try|trying) again (?:later|shortly|in (?:a|some|few|several|\d+) )",
+            r"please try again\b",
+        ),
+        "vmware-archive/terraforming-gcp#65; Google API errors",
+        says=Says.WRAPPING,
+        # Try again, but otherwise.
+        unless=r"\b(?:check|correct|fix|verify|change|choose|select|specify|provide|update|different)\b[^.]{0,90}"
+        r"try again\b|try again (?:with|after) ",
     ),
 )
 
