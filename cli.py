@@ -220,15 +220,20 @@ def _destroy(options: argparse.Namespace) -> int:
     root = _store(options.stack)
     _announced_engine(options).destroy()
     if options.results:
-        print(f"\nDeleted: {store.delete_results(root, options.stack)} attempts' results in {_shown(root)}")
+        url = _store_url(options.stack)
+        print(f"\nDeleted: {store.delete_results(url, options.stack)} attempts' results in {_named(url)}")
     elif kept := store.attempts_of_stack(root, options.stack):
-        print(f"\nKept: the results of {len(kept)} attempts in {_shown(root)}; `--results` deletes them, too")
+        where = _named(_store_url(options.stack))
+        print(f"\nKept: the results of {len(kept)} attempts in {where}; `--results` deletes them, too")
     return 0
 
 
 def _results(options: argparse.Namespace) -> int:
+    from benchmark_job import store
+
     engine, _ = _engine(options.stack, "auto")
     root = _store(options.stack)
+    store.bring_home(_store_url(options.stack))
     runs = _runs_of(root, options.stack, engine.outputs())
     if options.json:
         import json
@@ -299,12 +304,18 @@ def _engine(stack: str, asked: str) -> tuple[Engine, Choice]:
     return choice.open_engine(chosen, PROJECT_ROOT, stack), chosen
 
 
-def _store(stack: str) -> Path:
+def _store_url(stack: str) -> str:
     """The stack's results store. A mistake elsewhere in its config keeps nobody from stopping or destroying it."""
-    from benchmark_job import store
     from engine.stack_config import load_stack_config
 
-    return store.folder(load_stack_config(PROJECT_ROOT, stack).values.get("gpubench:results", "results"))
+    return load_stack_config(PROJECT_ROOT, stack).values.get("gpubench:results", "results")
+
+
+def _store(stack: str) -> Path:
+    """The folder of the stack's results store on this machine."""
+    from benchmark_job import store
+
+    return store.folder(_store_url(stack))
 
 
 def _announced_engine(options: argparse.Namespace) -> Engine:
@@ -354,7 +365,10 @@ def _make_plan(stack: str, settings: Settings) -> Plan:
     from placement.verdicts import ask
 
     now, job = rehearsal.clock().now(), job_digest(settings.benchmark)
-    attempts = store.ledger(settings.results.url, stack).attempts()
+    ledger, why = store.ledger_or_none(settings.results.url, stack)
+    if why:
+        print(f"gpubench: {why}; this plan assumes that nothing was tried yet\n", file=sys.stderr)
+    attempts = ledger.attempts()
     verdicts = ask(settings.ladder, preflights(settings.ladder), image=settings.benchmark.image)
     due = _due(stack, settings, attempts, now)
     hours = hours_by_rung(settings, attempts, job=job, due=due)
@@ -367,6 +381,7 @@ def _due(stack: str, settings: Settings, attempts: Sequence[Attempt], now: datet
     import components
     from benchmark_job import due
     from benchmark_job.order import job_digest
+    from benchmark_job.store import StoreError
     from components.interface import SurfaceError
     from placement.choice import current_rung
 
@@ -374,7 +389,7 @@ def _due(stack: str, settings: Settings, attempts: Sequence[Attempt], now: datet
     rung = current_rung(settings, attempts, now, job=job, surfaces=components.built())
     try:
         return sum(due.results_of(order) is None for order in due.orders(settings, rung, stack))
-    except (components.SurfaceNotBuilt, SurfaceError):
+    except (components.SurfaceNotBuilt, SurfaceError, StoreError):
         return None
 
 
@@ -423,6 +438,11 @@ def _as_json(run: RunResults) -> dict[str, object]:
         "manifest": None if run.manifest is None else run.manifest.model_dump(mode="json"),
         "results": None if run.document is None else run.document.model_dump(mode="json", by_alias=True),
     }
+
+
+def _named(url: str) -> str:
+    """A results store, for people."""
+    return url if "://" in url else str(_shown(PROJECT_ROOT / url))
 
 
 def _shown(path: Path) -> Path:

@@ -22,5 +22,6 @@ def orders(settings: Settings, rung: Rung, stack: str) -> tuple[RunOrder, ...]:
 
 def results_of(order: RunOrder) -> str | None:
     """The attempt at a run that has its results; None: the run is due. Raises StoreError."""
+    store.bring_home(order.store, order.run)
     attempt = store.complete_attempt(store.folder(order.store), order.run, order.rungs)
     return None if attempt is None else attempt.attempt_id

@@ -96,6 +96,7 @@ class RunProvider(ResourceProvider):
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         order = RunOrder.from_props(props)
+        store.bring_home(order.store, order.run)
         found = store.complete_attempt(store.folder(order.store), order.run, order.rungs)
         return ReadResult("", {}) if found is None else ReadResult(id_, {**props, **store.outputs(found)})
 
@@ -108,6 +109,7 @@ class RunProvider(ResourceProvider):
         root = store.folder(order.store)
         say = _Speaker(order.run).say
         try:
+            store.bring_home(order.store, order.run)
             if (found := store.complete_attempt(root, order.run, order.rungs)) is not None:
                 return store.outputs(found)
             with _locked(store.run_folder(root, order.run), order.stamps.get("stack"), say) as lock:
@@ -151,6 +153,7 @@ class RunProvider(ResourceProvider):
             with contextlib.suppress(OSError):
                 folder.rmdir()  # empty: nothing was begun, and nothing is kept
         stored = store.attempt(root, order.run, name)
+        store.put_up(order.store, order.run, name)
         if not stored.complete:
             raise RunFailed(_failure_text(order, stored, execution.log))
         say(f"complete: {folder}")

@@ -6,13 +6,19 @@
     <store>/ledger/<stack>/              the stack's attempts (placement/ledger.py)
     <store>/reports/<stack>/             reports
 
+A store in a bucket has the same runs and ledgers (benchmark_job/bucket.py), and a folder on this machine that they come
+home to: `folder`. Runs are carried out and looked at there; `bring_home` and `put_up` are what passes between the two.
+
 A store that isn't there yet means that everything is due. One that can't be read is no answer, and stops an update.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import secrets as random_source
 import shutil
+import tempfile
 import time
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -20,9 +26,10 @@ from typing import Any
 
 import results_folder
 from benchmark_job import results
+from benchmark_job.bucket import LOG, Bucket, BucketError, Fetch
 from benchmark_job.order import PROJECT_ROOT
 from benchmark_job.results import Attempt
-from placement.ledger import Ledger
+from placement.ledger import Ledger, LedgerError
 
 LOCK = "lock"
 STOP = "stop"
@@ -47,22 +54,93 @@ class StoreError(Exception):
 
 
 class BucketNotBuilt(StoreError):
-    """A bucket as results store, which this version can't use yet."""
+    """A kind of bucket that this version can't use yet as a results store."""
 
 
 def folder(url: str) -> Path:
-    """The store's folder, relative ones below the project. Raises BucketNotBuilt."""
-    if "://" in url:
+    """The store's folder on this machine, relative ones below the project. Raises BucketNotBuilt."""
+    scheme, found, path = url.partition("://")
+    if not found:
+        return PROJECT_ROOT / Path(url).expanduser()
+    if scheme != "gs":
         raise BucketNotBuilt(
-            f"gpubench:results: {url}: only a folder works in this version; buckets come with the surfaces "
-            "of their clouds. Name a folder, e.g. gpubench:results: results"
+            f"gpubench:results: {url}: only folders and gs:// buckets work in this version. Name one, e.g. "
+            "gpubench:results: results"
         )
-    return PROJECT_ROOT / Path(url).expanduser()
+    return PROJECT_ROOT / ".gpubench" / "stores" / path
 
 
 def ledger(url: str, stack: str, secrets: Iterable[str] = ()) -> Ledger:
     """The ledger of a stack that has its results in this store; `secrets` are never written. Raises BucketNotBuilt."""
-    return Ledger(folder(url), stack, secrets)
+    here = folder(url)
+    return Ledger(url if "://" in url else here, stack, secrets)
+
+
+def ledger_or_none(url: str, stack: str, secrets: Iterable[str] = ()) -> tuple[Ledger, str]:
+    """The ledger, and no reason; where it can't be read, an empty one that is kept nowhere, and why. For a preview."""
+    found = ledger(url, stack, secrets)
+    try:
+        found.attempts()
+    except LedgerError as error:
+        return Ledger(f"memory://gpubench-{random_source.token_hex(8)}", stack), str(error)
+    return found, ""
+
+
+def bring_home(url: str, run: str | None = None) -> None:
+    """Bring the sealed attempts at a run, or at all, home from the store's bucket, and put up what isn't there yet.
+
+    Does nothing for a store that is a folder. Raises StoreError.
+    """
+    if "://" not in url:
+        return
+    root, bucket = folder(url), Bucket(url)
+    with _explained():
+        for name in bucket.runs() if run is None else (run,):
+            for attempt, sealed in bucket.attempts(name).items():
+                here = run_folder(root, name) / attempt
+                if sealed and not (here / results_folder.MANIFEST).exists():
+                    _fetch(bucket, name, here)
+        here = run_folder(root, run) if run else root / "runs"
+        for manifest in here.glob(f"{'*/' if run else '*/*/'}{results_folder.MANIFEST}"):
+            if not _stored(manifest.parent).exists():
+                put_up(url, manifest.parent.parent.name, manifest.parent.name)
+
+
+def put_up(url: str, run: str, attempt: str) -> None:
+    """Put a sealed attempt into the store's bucket. Does nothing for a store that is a folder. Raises StoreError."""
+    if "://" not in url:
+        return
+    here = run_folder(folder(url), run) / attempt
+    with _explained():
+        Bucket(url).put(run, attempt, here, here.with_name(f"{attempt}.log"))
+        _stored(here).touch()
+
+
+def _fetch(bucket: Bucket, run: str, here: Path) -> None:
+    """All of a sealed attempt, at once: who looks meanwhile sees nothing of it, or all."""
+    here.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{here.name}.", dir=here.parent) as partial:
+        folder_, log = Path(partial) / "results", Path(partial) / LOG
+        folder_.mkdir()
+        Fetch(bucket, run, here.name, folder_, log).advance()
+        if log.exists():
+            log.replace(here.with_name(f"{here.name}.log"))
+        _stored(here).touch()
+        with contextlib.suppress(FileExistsError, OSError):
+            folder_.rename(here)  # fails where another process was faster
+
+
+def _stored(attempt_folder: Path) -> Path:
+    """A file that says that an attempt is in the store's bucket."""
+    return attempt_folder.with_name(f"{attempt_folder.name}.stored")
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except BucketError as error:
+        raise StoreError(str(error)) from None
 
 
 def run_folder(store: Path, run: str) -> Path:
@@ -149,18 +227,24 @@ def attempts_of_stack(store: Path, stack: str) -> list[Path]:
     return [one for run in _run_folders(store) for one in run.iterdir() if one.is_dir() and _stack_of(one) == stack]
 
 
-def delete_results(store: Path, stack: str) -> int:
-    """Delete the attempts that this stack made, and its report; how many there were.
+def delete_results(url: str, stack: str) -> int:
+    """Delete the attempts that this stack made, and its report, here and in the store's bucket; how many there were.
 
     Runs under way are left alone. Raises StoreError where something can't be deleted.
     """
+    store = folder(url)
+    bring_home(url)
     busy = set(active_runs(store))
-    attempts = [folder for folder in attempts_of_stack(store, stack) if folder.parent.name not in busy]
+    attempts = [one for one in attempts_of_stack(store, stack) if one.parent.name not in busy]
     try:
-        for folder in attempts:
-            shutil.rmtree(folder)
-            folder.with_name(f"{folder.name}.log").unlink(missing_ok=True)
-        for run in {folder.parent for folder in attempts}:
+        for one in attempts:
+            if "://" in url:
+                with _explained():
+                    Bucket(url).delete(one.parent.name, one.name)
+            shutil.rmtree(one)
+            one.with_name(f"{one.name}.log").unlink(missing_ok=True)
+            _stored(one).unlink(missing_ok=True)
+        for run in {one.parent for one in attempts}:
             if not any(one.is_dir() for one in run.iterdir()):
                 shutil.rmtree(run)
         shutil.rmtree(store / "reports" / stack, ignore_errors=True)

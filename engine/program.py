@@ -41,8 +41,14 @@ def stack_settings() -> Settings:
 def ledger(settings: Settings) -> Ledger:
     """The running stack's ledger. Raises pulumi.RunError where it can't be read."""
     values, secret_keys = _config()
+    url, stack, secrets = settings.results.url, pulumi.get_stack(), secret_texts(values, secret_keys)
     try:
-        return store.ledger(settings.results.url, pulumi.get_stack(), secret_texts(values, secret_keys))
+        if not pulumi.runtime.is_dry_run():
+            return store.ledger(url, stack, secrets)
+        found, why = store.ledger_or_none(url, stack, secrets)
+        if why:
+            pulumi.log.warn(f"{why}; this preview assumes that nothing was tried yet")
+        return found
     except (store.StoreError, LedgerError) as error:
         raise pulumi.RunError(str(error)) from error
 

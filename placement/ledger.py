@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import object_store
 from placement.causes.model import Cause, Failure, QuotaFacts, Scope
 
 if TYPE_CHECKING:
@@ -254,10 +255,8 @@ class Ledger:
         if self._opened is None:
 
             def opened() -> tuple[Any, str]:
-                import fsspec.core  # type: ignore[import-untyped]  # here: only who has a ledger pays for it
-
-                system, path = fsspec.core.url_to_fs(os.path.expanduser(self._root))  # noqa: PTH111 (may be a URL)
-                return system, f"{str(path).rstrip('/')}/ledger/{self.stack}"
+                system, path = object_store.open_url(self._root)
+                return system, f"{path}/ledger/{self.stack}"
 
             self._opened = self._guarded("opened", opened)
         return self._opened

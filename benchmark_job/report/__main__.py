@@ -64,10 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         config = load_stack_config(PROJECT_ROOT, options.stack)
-        root = store.folder(config.values.get("gpubench:results", DEFAULT_RESULTS))
+        url = config.values.get("gpubench:results", DEFAULT_RESULTS)
+        root = store.folder(url)
     except (InputError, SettingsError, store.BucketNotBuilt) as error:
         print(error, file=sys.stderr)
         return 2
+    store.bring_home(url)
     run = newest_complete(root, options.stack)
     pictures = [] if run is None else draw(run, options.folder)
     if run is None or not pictures:

@@ -1,0 +1,194 @@
+"""A bucket as results store: what machines put there comes home, and what ran here is put there.
+
+    <url>/runs/<run>/<attempt>/<file>.part-000001, -000002, …   a file's bytes, in order
+    <url>/runs/<run>/<attempt>/log.part-000001, …               what the attempt printed
+    <url>/runs/<run>/<attempt>/manifest.json                    last, whole
+
+An object is made once and never changed: a machine's account may create objects and do nothing else, and a bucket that
+refuses to overwrite needs no locks. So a file that grows is several parts, and an attempt whose machine died has parts
+and no manifest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+import object_store
+import results_folder
+
+LOG = "log"
+_PART = re.compile(r"(?P<file>.+)\.part-(?P<number>\d{6,})")
+_PART_SIZE = 8 * 2**20
+_T = TypeVar("_T")
+
+
+class BucketError(Exception):
+    """The bucket can't be used. The text says why, and how to mend it."""
+
+    for_people = True
+
+
+class Bucket:
+    """A results store in a bucket, by its URL (``gs://bucket/prefix``). All methods raise BucketError."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self._opened: tuple[Any, str] | None = None
+
+    def attempts(self, run: str) -> dict[str, bool]:
+        """The attempts at a run that left something, by name: whether each is sealed. Empty: nothing, or no bucket."""
+        found: dict[str, bool] = {}
+        for name in self._list(f"runs/{run}"):
+            attempt, _, file = name.partition("/")
+            if file:
+                found[attempt] = found.get(attempt, False) or file == results_folder.MANIFEST
+        return found
+
+    def runs(self) -> tuple[str, ...]:
+        """The runs of which something is there."""
+        return tuple(sorted({name.partition("/")[0] for name in self._list("runs")}))
+
+    def put(self, run: str, attempt: str, folder: Path, log: Path) -> None:
+        """Put a sealed results folder and its log there, manifest last; nothing, if it is there already."""
+        there = set(self._list(f"runs/{run}/{attempt}"))
+        if results_folder.MANIFEST in there:
+            return
+        files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+        named = [(path.relative_to(folder).as_posix(), path) for path in files]
+        if log.is_file():
+            named.append((LOG, log))
+        for name, path in named:
+            if name != results_folder.MANIFEST:
+                for number, data in enumerate(_pieces(path), start=1):
+                    if (part := part_name(name, number)) not in there:
+                        self._put(f"runs/{run}/{attempt}/{part}", data)
+        manifest = (folder / results_folder.MANIFEST).read_bytes()
+        self._put(f"runs/{run}/{attempt}/{results_folder.MANIFEST}", manifest)
+
+    def delete(self, run: str, attempt: str) -> None:
+        """Delete all of an attempt: the manifest first, so that no half of it is ever taken for results."""
+        path = f"runs/{run}/{attempt}"
+        names = sorted(self._list(path), key=lambda name: name != results_folder.MANIFEST)
+
+        def deleted(system: Any, root: str) -> None:
+            for name in names:
+                system.rm_file(f"{root}/{path}/{name}")
+
+        self._act("changed", deleted)
+
+    def _list(self, path: str) -> list[str]:
+        """The names of the objects below a path, relative to it."""
+
+        def listed(system: Any, root: str) -> list[str]:
+            try:
+                return [str(name).removeprefix(f"{root}/{path}/") for name in system.find(f"{root}/{path}")]
+            except FileNotFoundError:
+                return []
+
+        return self._act("read", listed)
+
+    def _get(self, paths: list[str]) -> list[bytes]:
+        if not paths:
+            return []
+
+        def got(system: Any, root: str) -> list[bytes]:
+            # Given a list, fsspec reads side by side.
+            answers = system.cat([f"{root}/{path}" for path in paths])
+            by_path = answers if isinstance(answers, dict) else {f"{root}/{paths[0]}": answers}
+            return [by_path[f"{root}/{path}"] for path in paths]
+
+        return self._act("read", got)
+
+    def _put(self, path: str, data: bytes) -> None:
+        self._act("written", lambda system, root: _create(system, f"{root}/{path}", data))
+
+    def _act(self, what: str, act: Callable[[Any, str], _T]) -> _T:
+        try:
+            if self._opened is None:
+                self._opened = object_store.open_url(self.url)
+            return act(*self._opened)
+        except ImportError as error:
+            raise BucketError(f"the results store {self.url} can't be {what}: {error}. Install that package") from None
+        except Exception as error:
+            # Each store's library has errors of its own.
+            said = str(error) or type(error).__name__
+            raise BucketError(
+                f"the results store {self.url} can't be {what}: {said}. Check that the bucket is yours to use "
+                "(gcloud auth application-default login), or name another store: gpubench:results"
+            ) from error
+
+
+def part_name(file: str, number: int) -> str:
+    """The object that holds a part of a file, counted from 1."""
+    return f"{file}.part-{number:06d}"
+
+
+@dataclass
+class Fetch:
+    """Brings one attempt home, as far as it has come; calling again goes on. ``log``: where its log goes."""
+
+    bucket: Bucket
+    run: str
+    attempt: str
+    folder: Path
+    log: Path
+    _next: dict[str, int] = field(default_factory=dict)
+
+    def advance(self) -> bool:
+        """Fetch what is new; whether the attempt is sealed, and then all of it is here. Raises BucketError.
+
+        A file's parts are joined in their order; a part that is missing holds back those behind it.
+        """
+        path = f"runs/{self.run}/{self.attempt}"
+        names = self.bucket._list(path)
+        parts: dict[str, set[int]] = {}
+        for name in names:
+            if (match := _PART.fullmatch(name)) and _is_inside(match["file"]):
+                parts.setdefault(match["file"], set()).add(int(match["number"]))
+        wanted = [(file, number) for file, numbers in sorted(parts.items()) for number in self._in_order(file, numbers)]
+        for (file, number), data in zip(
+            wanted, self.bucket._get([f"{path}/{part_name(file, number)}" for file, number in wanted]), strict=True
+        ):
+            target = self.log if file == LOG else self.folder / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb" if number == 1 else "ab") as opened:
+                opened.write(data)
+            self._next[file] = number + 1
+        if results_folder.MANIFEST not in names:
+            return False
+        (manifest,) = self.bucket._get([f"{path}/{results_folder.MANIFEST}"])
+        partial = self.folder / f".{results_folder.MANIFEST}.{id(self)}.tmp"
+        partial.write_bytes(manifest)
+        partial.replace(self.folder / results_folder.MANIFEST)  # at once: a manifest says that all is here
+        return True
+
+    def _in_order(self, file: str, numbers: set[int]) -> Iterator[int]:
+        number = self._next.get(file, 1)
+        while number in numbers:
+            yield number
+            number += 1
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        first = True
+        while (data := file.read(_PART_SIZE)) or first:
+            first = False
+            yield data
+
+
+def _create(system: Any, path: str, data: bytes) -> None:
+    try:
+        system.pipe_file(path, data, mode="create")
+    except FileExistsError:
+        return  # a request that was sent again: the object never changes
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a file's name stays in its folder: names come from containers."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and name not in ("", results_folder.MANIFEST)
