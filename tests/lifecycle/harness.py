@@ -23,7 +23,7 @@ PASSPHRASE = "correct horse battery staple"
 STACK = "test"
 
 _PARTS = ("benchmark_job", "catalog", "components", "engine", "placement", "settings")
-_FILES = ("__main__.py", "cli.py", "doctor.py", "results_folder.py", "requirements-workload.txt")
+_FILES = ("__main__.py", "cli.py", "doctor.py", "object_store.py", "results_folder.py", "requirements-workload.txt")
 
 
 @dataclass

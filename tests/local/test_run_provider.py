@@ -28,7 +28,7 @@ from tests.local.harness import ROOT, is_alive, numbers, wait_for
 RUN = "0123456789ab-1"
 CANARY = "c4n4ry-+*.(secret"
 _PARTS = ("benchmark_job", "catalog", "components", "engine", "placement", "settings")
-_FILES = ("results_folder.py", "requirements-workload.txt")
+_FILES = ("object_store.py", "results_folder.py", "requirements-workload.txt")
 # The workload's place: runs the script that the order's environment brings along.
 _STAND_IN = "import os\nexec(os.environ['SCRIPT'])\n"
 _MEASURES = "import os; open(os.environ['GPUBENCH_RESULTS'] + '/figures.txt', 'a').write('1')"
