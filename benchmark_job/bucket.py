@@ -1,7 +1,8 @@
 """A bucket as results store: what machines put there comes home, and what ran here is put there.
 
     <url>/runs/<run>/<attempt>/<file>.part-000001, -000002, …   a file's bytes, in order
-    <url>/runs/<run>/<attempt>/log.part-000001, …               what the attempt printed
+    <url>/runs/<run>/<attempt>/<file>.whole                     all of it, where it was rewritten after some was there
+    <url>/runs/<run>/<attempt>/.log.part-000001, …              what the attempt printed
     <url>/runs/<run>/<attempt>/manifest.json                    last, whole
 
 An object is made once and never changed: a machine's account may create objects and do nothing else, and a bucket that
@@ -20,8 +21,10 @@ from typing import Any, TypeVar
 import object_store
 import results_folder
 
-LOG = "log"
+LOG = ".log"
+"""What a log's objects are called. A machine's agent (components/gce/agent.py) has the same name for it."""
 _PART = re.compile(r"(?P<file>.+)\.part-(?P<number>\d{6,})")
+_WHOLE = ".whole"
 _PART_SIZE = 8 * 2**20
 _T = TypeVar("_T")
 
@@ -59,6 +62,8 @@ class Bucket:
             return
         files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
         named = [(path.relative_to(folder).as_posix(), path) for path in files]
+        if any(name == LOG for name, _ in named):
+            raise BucketError(f"results with a file named {LOG} can't be put into a bucket: rename it in the container")
         if log.is_file():
             named.append((LOG, log))
         for name, path in named:
@@ -146,6 +151,7 @@ class Fetch:
         path = f"runs/{self.run}/{self.attempt}"
         names = self.bucket._list(path)
         parts: dict[str, set[int]] = {}
+        whole = {name.removesuffix(_WHOLE) for name in names if name.endswith(_WHOLE)}
         for name in names:
             if (match := _PART.fullmatch(name)) and _is_inside(match["file"]):
                 parts.setdefault(match["file"], set()).add(int(match["number"]))
@@ -160,6 +166,12 @@ class Fetch:
             self._next[file] = number + 1
         if results_folder.MANIFEST not in names:
             return False
+        rewritten = sorted(file for file in whole if _is_inside(file))
+        for file, data in zip(
+            rewritten, self.bucket._get([f"{path}/{file}{_WHOLE}" for file in rewritten]), strict=True
+        ):
+            (self.folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / file).write_bytes(data)
         (manifest,) = self.bucket._get([f"{path}/{results_folder.MANIFEST}"])
         partial = self.folder / f".{results_folder.MANIFEST}.{id(self)}.tmp"
         partial.write_bytes(manifest)

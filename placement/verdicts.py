@@ -223,7 +223,7 @@ def ask(
     preflights: Mapping[Surface, Preflight | Unasked],
     *,
     image: str | None,
-    at_once: int = 32,
+    at_once: int = 64,
     seconds: float = 20.0,
 ) -> dict[str, Verdict]:
     """The verdicts of some rungs, by their ids, in their order.

@@ -13,7 +13,7 @@ import object_store
 import results_folder
 from benchmark_job import bucket as bucket_module
 from benchmark_job import store
-from benchmark_job.bucket import Bucket, Fetch, part_name
+from benchmark_job.bucket import LOG, Bucket, Fetch, part_name
 from placement.ledger import Ledger, LedgerError
 from tests.storage_emulator import emulator
 
@@ -102,7 +102,7 @@ def test_parts_are_joined_in_order_as_they_come(clones: tuple[Clone, Clone], tmp
     for number, expected in ((1, "one"), (3, "one"), (2, "onetwothree")):
         text = ("one", "two", "three")[number - 1]
         system.pipe_file(f"{path}/runs/{RUN}/a/{part_name('x/lines', number)}", text.encode())
-        system.pipe_file(f"{path}/runs/{RUN}/a/{part_name('log', number)}", b".")
+        system.pipe_file(f"{path}/runs/{RUN}/a/{part_name(LOG, number)}", b".")
         assert not fetch.advance()
         assert (tmp_path / "home" / "x" / "lines").read_text() == expected
     assert (tmp_path / "log").read_text() == "..."

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 import catalog
-from catalog import Offer, Purchase
+from catalog import Offer, Purchase, repositories
 from engine.simulated.grants import ACCOUNT, PROJECT
 
 Find = Callable[[str, str], Mapping[str, Any] | None]
@@ -475,13 +475,9 @@ def _image_in(text: str) -> str | None:
 
 def repository_of(image: str) -> tuple[str, str, str] | None:
     """Owner (project or account), location and repository of an image in a cloud's registry; None for others'."""
+    if (google := repositories.repository_of(image)) is not None:
+        return google.project, google.location, google.name
     host, _, path = image.partition("/")
-    parts = path.partition("@")[0].split("/")
-    if host.endswith("-docker.pkg.dev") and len(parts) >= 2:
-        return parts[0], host.removesuffix("-docker.pkg.dev"), parts[1]
-    if host == "gcr.io" or host.endswith(".gcr.io"):
-        # Served by Artifact Registry: a repository named after the host, in the host's multi-region.
-        return parts[0], {"eu.gcr.io": "europe", "asia.gcr.io": "asia"}.get(host, "us"), host
     found = re.fullmatch(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com", host)
     return (found[1], found[2], path.partition("@")[0].partition(":")[0]) if found else None
 

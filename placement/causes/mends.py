@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 
 import catalog
+from catalog.repositories import repository_of
 from placement import quota_requests
 from placement.causes.facts import Facts
 from placement.causes.model import Where
@@ -17,10 +18,10 @@ def pull(facts: Facts, where: Where) -> str:
     # Compute Engine and GKE pull as who runs the container; Cloud Run and ECS have an agent for it.
     who = facts.principal or (where.principal if where.surface in ("gce", "gke") else None)
     member = _member(who) if who else f"serviceAccount:<{_puller(where)}>"
-    if facts.repository:
-        project, location, name = facts.repository
-    else:
-        project, location, name = _from_image(facts.image)
+    named = repository_of(facts.image) if facts.image else None
+    project, location, name = facts.repository or (
+        (named.project, named.location, named.name) if named else ("", "", "")
+    )
     missing = " The same is said of a repository that doesn't exist: check its name."
     if not name:
         return f"Grant {_READER} on the image's repository to {who or _puller(where)}.{missing}"
@@ -224,17 +225,3 @@ def _puller(where: Where) -> str:
         "cloud-run": "Cloud Run's service agent, service-PROJECT_NUMBER@serverless-robot-prod.iam.gserviceaccount.com",
         "ecs": "the task's execution role",
     }.get(where.surface or "", "the identity that pulls")
-
-
-def _from_image(name: str | None) -> tuple[str, str, str]:
-    """Project, location, repository of an image's name; empty where it doesn't say."""
-    if not name:
-        return "", "", ""
-    host, *path = name.split("/")
-    if host.endswith("-docker.pkg.dev") and len(path) >= 2:
-        return path[0], host.removesuffix("-docker.pkg.dev"), path[1]
-    if host.endswith("gcr.io") and path:
-        # Artifact Registry serves these names from a repository that is called like the host.
-        location = {"gcr.io": "us", "us.gcr.io": "us", "eu.gcr.io": "europe", "asia.gcr.io": "asia"}.get(host, "")
-        return path[0], location, host
-    return "", "", ""

@@ -1,0 +1,67 @@
+"""Artifact Registry's repositories, as images' names name them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_LEGACY = {"gcr.io": "us", "us.gcr.io": "us", "eu.gcr.io": "europe", "asia.gcr.io": "asia"}
+# Container Registry's hosts: Artifact Registry serves each from a repository of that name in that multi-region.
+# https://cloud.google.com/artifact-registry/docs/transition/transition-from-gcr
+_REGIONAL = "-docker.pkg.dev"
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository of Artifact Registry. ``name`` is a legacy host (``gcr.io``) where it serves that host's images."""
+
+    project: str
+    location: str
+    name: str
+
+    @property
+    def id(self) -> str:
+        """As Google's API and IAM conditions name it."""
+        return f"projects/{self.project}/locations/{self.location}/repositories/{self.name}"
+
+    @property
+    def is_legacy(self) -> bool:
+        """Whether it serves one of Container Registry's hosts."""
+        return self.name in _LEGACY
+
+    @property
+    def url(self) -> str:
+        """What its images' names begin with, without a slash at the end."""
+        host = self.name if self.is_legacy else f"{self.location}{_REGIONAL}"
+        # A project of a domain (`example.com:p`) is written with a slash in images' names.
+        path = self.project.replace(":", "/")
+        return f"{host}/{path}" if self.is_legacy else f"{host}/{path}/{self.name}"
+
+    @property
+    def legacy_bucket(self) -> str | None:
+        """The bucket in which Container Registry kept a legacy host's images before they were moved.
+
+        https://cloud.google.com/container-registry/docs/access-control#grant
+        """
+        if not self.is_legacy:
+            return None
+        host = self.name.removesuffix("gcr.io")  # "us." of us.gcr.io, nothing of gcr.io
+        domain, _, project = self.project.rpartition(":")
+        suffix = f"{project}.{domain}.a.appspot.com" if domain else f"{project}.appspot.com"
+        return f"{host}artifacts.{suffix}"
+
+
+def repository_of(image: str) -> Repository | None:
+    """The repository that an image's name says; None for other registries' images, and for names that say none."""
+    host, slash, path = image.partition("/")
+    parts = path.partition("@")[0].split("/")
+    domain = len(parts) > 1 and "." in parts[0]
+    if domain:  # `example.com/project/…`: a project that belongs to a domain
+        parts = [f"{parts[0]}:{parts[1]}", *parts[2:]]
+    if not slash or not parts[0] or not all(parts):
+        return None
+    if host in _LEGACY and len(parts) >= 2:
+        return Repository(parts[0], _LEGACY[host], host)
+    location = host.removesuffix(_REGIONAL)
+    if host.endswith(_REGIONAL) and location and len(parts) >= 3:
+        return Repository(parts[0], location, parts[1])
+    return None

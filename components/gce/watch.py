@@ -1,0 +1,214 @@
+"""What is happening to an attempt on Compute Engine: does it get a machine, how far is the run, and why not further."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from components.gce.api import ApiError, GoogleApi, Group, Instance, Operation, ResizeRequest
+from components.gce.names import base_name
+from components.interface import ATTEMPT_LABEL
+from components.waiting import Seen
+from placement.causes import Cause, Where, classify
+
+_THERE = frozenset({"STAGING", "RUNNING"})
+"""A machine that is PROVISIONING has no resources yet; one in STAGING has, and may still lose them."""
+
+_TAKEN = {
+    "compute.instances.preempted": "the machine was preempted",
+    "compute.instances.hostError": "the machine's host failed",
+    "compute.instances.terminateOnHostMaintenance": "the machine was ended for its host's maintenance",
+}
+"""What the cloud itself does to a machine: https://cloud.google.com/compute/docs/logging/activity-logs"""
+
+_MARKER = re.compile(r"gpubench: (?:phase (?P<phase>[a-z]+)(?: (?P<run>\S+))?|failed (?P<failed>.*))\s*$")
+_FAILED = re.compile(r"(?P<cause>[a-z-]+) \((?P<code>[^()]*)\): ?(?P<message>.*)")
+_PREFIX = re.compile(r"^.*?\bstartup-script: ?")
+"""The guest agent writes each line of a startup script behind its own prefix: time, host, `…: startup-script:`."""
+
+_INDENT = "  "
+"""What begins the further lines of a failure's text, so that none of them can be taken for a marker."""
+
+_LONGEST_FAILURE = 200  # lines
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+WAITING = "Waiting for resources. Currently there are not enough resources available to fulfill the request."
+"""Google's own words for a flex-start request that is queued: what a shortage means while a resize request lives."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run's machine is.
+
+    ``phase``: the boot script's last one (boot, driver, pull, run, upload, end), empty before the first; ``run``: the
+    one that it is at. ``failures``: what the boot script says went wrong, in order: the run that it was at (or
+    nothing) and the text, whole, in the form of our own failures. Manifests say how each run ended.
+    ``gone``: the machine has ended. ``taken``: by whom, where the cloud did it (preempted, host error), in its words.
+    ``log``: what came since the last look, without the guest agent's prefixes.
+    """
+
+    phase: str = ""
+    run: str = ""
+    failures: tuple[tuple[str, str], ...] = ()
+    gone: bool = False
+    taken: str = ""
+    log: tuple[str, ...] = ()
+
+
+class Watch:
+    """Watches one attempt. Not for several threads at once: it remembers how far it has read the serial console."""
+
+    def __init__(self, api: GoogleApi, project: str, region: str, attempt: str) -> None:
+        self._api, self._project, self._region = api, project, region
+        self._label, self._base = (ATTEMPT_LABEL, attempt.lower()), base_name(attempt)
+        self._machine: Instance | None = None
+        self._console = Console()
+
+    @property
+    def machine(self) -> Instance | None:
+        """The attempt's machine as it was last seen; None: none was seen yet."""
+        return self._machine
+
+    def seen(self) -> Seen:
+        """One look at the capacity. Raises ApiError where the cloud doesn't say.
+
+        What the group's and the resize requests' errors say counts as gone wrong, oldest first. While a resize request
+        lives, a shortage is what it waits for, and no failure.
+        """
+        machine = self._look()
+        groups = self._api.groups(self._project, self._region, self._base)
+        texts: list[str] = []
+        waits = False
+        for group in groups:
+            requests = _unless_gone(self._api.resize_requests, group)
+            waits = waits or any(one.lives for one in requests)
+            texts += [error.text for error in _unless_gone(self._api.group_errors, group)]
+            texts += [text for one in _unless_gone(self._api.managed_instances, group) for text in one.errors]
+            texts += [text for one in requests for text in _texts(one)]
+        if not groups and machine is None:
+            # What an insert of the machine itself failed of: a single instance has no group to tell it.
+            texts += [text for one in self._operations() if _is_insert(one) for text in one.errors]
+        where = Where(surface="gce", project=self._project, region=self._region)
+        failures = [WAITING if waits and _is_shortage(text, where) else text for text in texts]
+        status = machine.status if machine else ""
+        return Seen(granted=status in _THERE, ready=status == "RUNNING", failures=tuple(dict.fromkeys(failures)))
+
+    def progress(self) -> Progress:
+        """One look at the run. Raises ApiError where the cloud doesn't say."""
+        machine = self._look()
+        new: tuple[str, ...] = ()
+        if machine is not None:
+            try:
+                new = self._console.read(self._api, machine)
+            except ApiError as error:
+                # It may end between the two requests; a machine that isn't ready yet has no console either (400).
+                if not error.is_gone and error.status != 400:
+                    raise
+        gone = self._machine is not None and (machine is None or machine.status not in ("PROVISIONING", *_THERE))
+        console = self._console
+        return Progress(
+            phase=console.phase,
+            run=console.run,
+            failures=console.failures(whole=gone),
+            gone=gone,
+            taken=self._taken() if gone else "",
+            log=new,
+        )
+
+    def _look(self) -> Instance | None:
+        """The machine now; of several the newest."""
+        there = self._api.instances(self._project, self._label)
+        found = max(there, key=lambda one: one.created or _LONG_AGO, default=None)
+        if found is not None:
+            self._machine = found
+        return found
+
+    def _taken(self) -> str:
+        for one in reversed(self._operations()):
+            if one.kind in _TAKEN:
+                return "\n".join([f"{one.kind}: {_TAKEN[one.kind]} ({one.target}, {one.location})", *one.errors])
+        return ""
+
+    def _operations(self) -> tuple[Operation, ...]:
+        return self._api.operations(self._project, self._base)
+
+
+class Console:
+    """Reads the boot script's markers from a machine's serial console, as they come."""
+
+    def __init__(self) -> None:
+        self.phase, self.run = "", ""
+        self._next, self._machine = 0, ("", "")
+        self._rest = ""
+        self._failures: list[tuple[str, list[str]]] = []
+        self._open = False
+
+    def read(self, api: GoogleApi, machine: Instance) -> tuple[str, ...]:
+        """The boot script's whole lines since the last time. Raises ApiError."""
+        if self._machine != (machine.zone, machine.name):
+            self._machine, self._next, self._rest = (machine.zone, machine.name), 0, ""
+        output = api.serial(machine.project, machine.zone, machine.name, self._next)
+        if output.start != self._next:
+            self._rest = ""  # what is between has been thrown away: the console keeps a megabyte
+        self._next = output.next
+        *whole, self._rest = (self._rest + output.text).split("\n")
+        lines = tuple(_PREFIX.sub("", line.rstrip("\r")) for line in whole if "startup-script:" in line)
+        for line in lines:
+            self._take(line)
+        return lines
+
+    def failures(self, *, whole: bool) -> tuple[tuple[str, str], ...]:
+        """What the boot script says went wrong, in order: the run that it was at (empty: none), and the text.
+
+        Not ``whole``: without one whose text may still be coming.
+        """
+        told = self._failures if whole or not self._open else self._failures[:-1]
+        return tuple((run, "\n".join(lines)) for run, lines in told)
+
+    def _take(self, line: str) -> None:
+        if self._open and line.startswith(_INDENT):
+            if len(self._failures[-1][1]) < _LONGEST_FAILURE:
+                self._failures[-1][1].append(line.removeprefix(_INDENT))
+            return
+        self._open = False
+        found = _MARKER.match(line)
+        if found is None:
+            return
+        if found["failed"] is None:
+            self.phase, self.run = found["phase"], found["run"] or ""
+            return
+        said = _FAILED.fullmatch(found["failed"])
+        first = f"Cause: {said['cause']} ({said['code']}): {said['message']}" if said else found["failed"]
+        self._failures.append((self.run, [first]))
+        self._open = True
+
+
+def _texts(request: ResizeRequest) -> tuple[str, ...]:
+    if request.state == "CANCELLED":
+        return (f"the resize request {request.name} was cancelled",)
+    if request.state == "FAILED" and not request.errors:
+        return (f"the resize request {request.name} failed, and the cloud doesn't say why",)
+    return request.errors
+
+
+def _is_shortage(text: str, where: Where) -> bool:
+    return classify(text, where).cause is Cause.CAPACITY
+
+
+def _is_insert(operation: Operation) -> bool:
+    return operation.kind.rpartition(".")[2] == "insert"
+
+
+def _unless_gone(ask: Callable[[Group], tuple[T, ...]], group: Group) -> tuple[T, ...]:
+    """What there is in a group; nothing, if it was deleted between two requests."""
+    try:
+        return ask(group)
+    except ApiError as error:
+        if error.is_gone:
+            return ()
+        raise
