@@ -288,12 +288,20 @@ def _runnable_settings(stack: str) -> Settings:
     """As `_settings`, and this version can use the results store, and at least one rung that may be chosen."""
     import components
     from benchmark_job import store
+    from components.interface import SurfaceError
+    from engine.base import InputError
 
     settings = _settings(stack)
     rungs = [settings.pinned_rung] if settings.pinned_rung else settings.ladder
     if not any(str(rung.surface) in components.built() for rung in rungs):
         components.require(str(rungs[0].surface), rungs[0].id)
     store.folder(settings.results.url)
+    for surface, rung in {rung.surface: rung for rung in reversed(rungs)}.items():
+        if str(surface) in components.built():
+            try:
+                components.load(str(surface), rung.id).check(settings)
+            except SurfaceError as error:
+                raise InputError(str(error)) from None
     return settings
 
 
@@ -369,7 +377,7 @@ def _make_plan(stack: str, settings: Settings) -> Plan:
     if why:
         print(f"gpubench: {why}; this plan assumes that nothing was tried yet\n", file=sys.stderr)
     attempts = ledger.attempts()
-    verdicts = ask(settings.ladder, preflights(settings.ladder), image=settings.benchmark.image)
+    verdicts = ask(settings.ladder, preflights(settings.ladder, stack), image=settings.benchmark.image)
     due = _due(stack, settings, attempts, now)
     hours = hours_by_rung(settings, attempts, job=job, due=due)
     choice = choose(settings, job, verdicts, attempts, now, hours=hours)

@@ -51,6 +51,11 @@ class Bucket:
                 found[attempt] = found.get(attempt, False) or file == results_folder.MANIFEST
         return found
 
+    def exists(self) -> bool:
+        """Whether the bucket itself is there."""
+        bucket = self.url.partition("://")[2].partition("/")[0]
+        return bool(self._act("looked for", lambda system, _: system.exists(bucket)))
+
     def runs(self) -> tuple[str, ...]:
         """The runs of which something is there."""
         return tuple(sorted({name.partition("/")[0] for name in self._list("runs")}))

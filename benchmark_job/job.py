@@ -13,13 +13,16 @@ from benchmark_job import store
 from benchmark_job.attempting import Attempting, only_retrying
 from benchmark_job.due import orders as orders_of
 from benchmark_job.due import results_of
-from benchmark_job.order import RunOrder, job_digest
+from benchmark_job.order import RunOrder, job_digest, run_orders
 from benchmark_job.run_resource import Run
-from components.interface import ATTEMPT_LABEL, STACK_LABEL, Capacity, SurfaceError
+from catalog import Surface
+from components.interface import ATTEMPT_LABEL, STACK_LABEL, Capacity, Standings, SurfaceError
+from engine import rehearsal
+from placement.causes import Cause
 from placement.clock import Clock
 from placement.ladder import Rung
 from placement.ledger import Ledger
-from settings import Settings
+from settings import SecretRef, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,16 +90,15 @@ class BenchmarkJob(pulumi.ComponentResource):
         before: list[pulumi.Resource] = []
         hooks = last_hooks = None
         attempt = ""
-        if due:
-            attempting = _attempting(args)
+        attempting = _attempting(args) if due else None
+        hooks = attempting.hooks(name) if attempting else only_retrying(name, args.clock)
+        standing = _standing(name, args, hooks, child)
+        if attempting:
             attempt = attempting.attempt.id
-            hooks = attempting.hooks(name)
             last_hooks = attempting.last_hooks(name, hooks)
-            before.append(
-                attempting.surface.declare(f"{name}-capacity", _capacity(attempting, orders[0].image, hooks), child)
-            )
-        else:
-            only_retrying(name, args.clock)
+            wanted = tuple(order for order in orders if order.run in due)
+            capacity = _capacity(attempting, wanted, hooks, standing.get(args.rung.surface))
+            before.append(attempting.surface.declare(f"{name}-capacity", capacity, child))
         runs: list[Run] = []
         for number, order in enumerate(orders, start=1):
             is_last = order.run in due[-1:]
@@ -112,9 +114,16 @@ class BenchmarkJob(pulumi.ComponentResource):
 
 
 def _orders(args: BenchmarkJobArgs) -> tuple[RunOrder, ...]:
+    stack = pulumi.get_stack()
     try:
-        return orders_of(args.settings, args.rung, pulumi.get_stack())
-    except (components.SurfaceNotBuilt, SurfaceError) as error:
+        return orders_of(args.settings, args.rung, stack)
+    except SurfaceError as error:
+        # Who previews a pull request may have no credentials for the registry.
+        if pulumi.runtime.is_dry_run() and error.cause in (Cause.PERMISSION, Cause.TRANSIENT):
+            pulumi.log.warn(f"{error}; this preview assumes that all runs are due")
+            return run_orders(args.settings, args.rung, stack, args.settings.benchmark.image)
+        raise pulumi.RunError(str(error)) from error
+    except components.SurfaceNotBuilt as error:
         raise pulumi.RunError(str(error)) from error
 
 
@@ -138,17 +147,58 @@ def _attempting(args: BenchmarkJobArgs) -> Attempting:
     return replace(attempting, explain=args.explain)
 
 
-def _capacity(attempting: Attempting, image: str | None, hooks: pulumi.ResourceHookBinding) -> Capacity:
+def _standing(
+    name: str, args: BenchmarkJobArgs, hooks: pulumi.ResourceHookBinding, child: pulumi.ResourceOptions
+) -> Mapping[Surface, pulumi.ComponentResource | None]:
+    """What each surface of the ladder keeps from one attempt to the next; it stays when the walk goes elsewhere."""
+    settings, stack = args.settings, pulumi.get_stack()
+    config = pulumi.Config()
+    rungs = [args.rung] if settings.rung else [one for one in settings.ladder if str(one.surface) in components.built()]
+    found: dict[Surface, pulumi.ComponentResource | None] = {}
+    for surface in dict.fromkeys(rung.surface for rung in rungs):
+        mine = tuple(rung for rung in rungs if rung.surface is surface)
+        module = components.load(str(surface), mine[0].id)
+        standings = Standings(
+            settings=settings,
+            rungs=mine,
+            stack=stack,
+            secrets={
+                variable: config.require_secret(value.config_key.partition(":")[2])
+                for variable, value in settings.benchmark.env.items()
+                if isinstance(value, SecretRef)
+            },
+            labels={**settings.labels, STACK_LABEL: stack.lower()},
+            hooks=hooks,
+            adopts=not rehearsal.is_on(),
+        )
+        try:
+            module.check(settings)
+            found[surface] = module.declare_standing(f"{name}-{surface}", standings, child)
+        except SurfaceError as error:
+            raise pulumi.RunError(str(error)) from error
+    return found
+
+
+def _capacity(
+    attempting: Attempting,
+    orders: tuple[RunOrder, ...],
+    hooks: pulumi.ResourceHookBinding,
+    standing: pulumi.ComponentResource | None,
+) -> Capacity:
     settings, attempt = attempting.settings, attempting.attempt
     own = {STACK_LABEL: attempt.stack.lower(), ATTEMPT_LABEL: attempt.id}  # Google Cloud's labels are lower-case
     return Capacity(
         rung=attempting.rung,
         attempt=attempt.id,
-        image=image,
+        image=orders[0].image,
         zones=attempt.zones,
         hours=attempt.hours or settings.benchmark.timeout_minutes * settings.benchmark.repeats / 60,
+        begun=attempt.begun,
         labels={**settings.labels, **own},
         hooks=hooks,
+        settings=settings,
+        orders=orders,
+        standing=standing,
     )
 
 

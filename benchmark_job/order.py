@@ -34,8 +34,8 @@ class RunOrder:
     `argv`: arguments to this Python for the built-in workload, or the container's command (empty: the image's own).
     `env`: in clear. `secret_env`: names of environment variables and the config keys whose secrets they get; the
     values are read where the run starts, and never part of an order. `store`: as in the settings, relative to the
-    project. `attempt`: the ledger's attempt that this is part of. `wait_s`: how long to look for capacity before it
-    counts as lost. `ends_machine`: whether the capacity is needed no more after this run.
+    project. `attempt`: the ledger's attempt that this is part of; `project`, `region`: where that is. `wait_s`: how
+    long to look for capacity before it counts as lost. `ends_machine`: whether it is needed no more after this run.
     """
 
     run: str
@@ -51,6 +51,8 @@ class RunOrder:
     secret_env: Mapping[str, str] = field(default_factory=dict)
     stamps: Mapping[str, Any] = field(default_factory=dict)
     attempt: str = ""
+    project: str | None = None
+    region: str | None = None
     wait_s: float = 0.0
     ends_machine: bool = True
 
@@ -112,6 +114,8 @@ def run_orders(settings: Settings, rung: Rung, stack: str, image: str | None) ->
                     name: value.config_key for name, value in benchmark.env.items() if isinstance(value, SecretRef)
                 },
                 stamps={key: value for key, value in stamps.items() if value is not None},
+                project=rung.place.project,
+                region=rung.place.region,
                 wait_s=60 * settings.placement.attempt_minutes,
             )
         )
@@ -146,7 +150,7 @@ def _workload_arguments(benchmark: Benchmark, rung: Rung) -> tuple[str, ...]:
 def _identity(benchmark: Benchmark, image: str | None) -> str:
     """12 hex digits of a sha256 over all that determines a run's numbers, but for where it runs."""
     what = {
-        "image": image.partition("@")[2] if image else benchmark.image,
+        "image": (image.partition("@")[2] or image) if image else benchmark.image,
         "code": asdict(benchmark.code) if benchmark.code else None,
         "workload": _workload_digest() if benchmark.is_built_in and image is None else list(benchmark.workload),
         "benchmarks": list(benchmark.workload),

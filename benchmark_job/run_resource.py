@@ -131,8 +131,10 @@ class RunProvider(ResourceProvider):
         run_folder = store.run_folder(root, order.run)
         now = datetime.now(UTC)
         name = f"{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03d}Z-{secrets.token_hex(2)}"  # sorts by time
+        if surface.UPLOADS:
+            name = order.attempt  # as in the bucket, where another clone finds it
         folder = run_folder / name
-        folder.mkdir()
+        folder.mkdir(exist_ok=surface.UPLOADS)
         execution = Execution(
             folder=folder,
             log=run_folder / f"{name}.log",

@@ -7,7 +7,7 @@ import sys
 
 from benchmarks import side_by_side
 
-NAMES = ("startup", "up_overhead", "memory", "harness")
+NAMES = ("startup", "classifying", "up_overhead", "memory", "harness", "preflight")
 
 
 def main() -> int:

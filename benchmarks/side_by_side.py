@@ -78,7 +78,7 @@ def median_interval(values: Sequence[float], wanted: float = 0.95) -> Interval:
     count = len(ordered)
 
     def coverage(left_out: int) -> float:
-        return 1.0 - 2.0 * float(sum(math.comb(count, below) for below in range(left_out + 1))) / float(2**count)
+        return 1.0 - 2 * sum(math.comb(count, below) for below in range(left_out + 1)) / (1 << count)
 
     left_out = 0
     while left_out + 1 < count / 2 and coverage(left_out + 1) >= wanted:

@@ -15,6 +15,7 @@ from placement.causes import Cause
 from placement.ladder import Rung
 from placement.ledger import Attempt
 from placement.verdicts import Preflight
+from settings import Settings
 
 STACK_LABEL, ATTEMPT_LABEL = "gpubench-stack", "gpubench-attempt"
 """Labels (tags on AWS) of all that an attempt asks for: the sweep finds by them what is left."""
@@ -68,9 +69,11 @@ class Capacity:
     """What one attempt asks for. It belongs to that attempt alone: another attempt replaces it.
 
     ``image``: what its machine will pull, by digest. ``zones``: what a cloud's hint narrowed the attempt to; empty: all
-    of the rung's. ``hours``: the longest that a machine may be held, which the cloud itself has to enforce. ``labels``:
-    for everything that bears labels or tags; STACK_LABEL and ATTEMPT_LABEL among them. ``hooks``: for each resource
-    that asks for capacity: they classify a failure and write the ledger.
+    of the rung's. ``hours``: the longest that a machine may be held, which the cloud itself has to enforce. ``begun``:
+    when the attempt began, for a cloud that is told a time of day; it stays when the attempt is gone on with.
+    ``labels``: for everything that bears labels or tags; STACK_LABEL and ATTEMPT_LABEL among them. ``orders``: the runs
+    that are due, in order. ``standing``: what `Surface.declare_standing` declared. ``hooks``: for each resource that
+    asks for capacity: they classify a failure and write the ledger.
     """
 
     rung: Rung
@@ -78,8 +81,30 @@ class Capacity:
     image: str | None
     zones: tuple[str, ...]
     hours: float
+    begun: datetime
     labels: Mapping[str, str]
     hooks: pulumi.ResourceHookBinding
+    settings: Settings
+    orders: tuple[RunOrder, ...]
+    standing: pulumi.ComponentResource | None = None
+
+
+@dataclass(frozen=True)
+class Standings:
+    """What a surface needs to know to declare what a stack has of it whether a run is due or not.
+
+    ``rungs``: the ladder's rungs of this surface, best first. ``secrets``: the benchmark's secrets by environment
+    variable, as Pulumi secrets. ``labels``: for everything that bears them. ``adopts``: whether to look at what is
+    there already; a rehearsal has nothing.
+    """
+
+    settings: Settings
+    rungs: tuple[Rung, ...]
+    stack: str
+    secrets: Mapping[str, pulumi.Output[str]]
+    labels: Mapping[str, str]
+    hooks: pulumi.ResourceHookBinding
+    adopts: bool = True
 
 
 @dataclass(frozen=True)
@@ -95,11 +120,22 @@ class Held:
 class Surface(Protocol):
     """One way to run a container."""
 
+    UPLOADS: bool
+    """Whether its machines put results into the store's bucket themselves, in a folder of the ledger's attempt."""
+
+    def check(self, settings: Settings) -> None:
+        """Raises SurfaceError for settings that it can't work with."""
+
     def resolve_image(self, image: str) -> str:
         """The image by digest (`name@sha256:…`), before anything is declared. Raises SurfaceError."""
 
-    def preflight(self) -> Preflight:
-        """Who answers what is known of a rung before anything is tried. Raises SurfaceError if nobody can."""
+    def preflight(self, stack: str) -> Preflight:
+        """Who answers what is known of a stack's rung before anything is tried. Raises SurfaceError if nobody can."""
+
+    def declare_standing(
+        self, name: str, standings: Standings, opts: pulumi.ResourceOptions
+    ) -> pulumi.ComponentResource | None:
+        """Declare what stays from one attempt to the next, if there is anything: accounts, grants, stores."""
 
     def declare(self, name: str, capacity: Capacity, opts: pulumi.ResourceOptions) -> pulumi.ComponentResource:
         """Declare the capacity of one attempt. Called only while a run is due."""

@@ -64,14 +64,20 @@ def wait_for_capacity(
         if Cause.CAPACITY in causes and short_since is None:
             short_since = elapsed
         if not seen.granted:
+            said = _joined(seen.failures)
             if short_since is not None and elapsed - short_since >= PATIENCE_S:
-                raise SurfaceError(_joined(seen.failures))
+                # A request that is on record as waiting: nothing in it says any more that the waiting is over.
+                waits = classify(said, where).cause is None
+                raise SurfaceError(_none_within(elapsed, said) if waits else said)
             if elapsed >= limit_s:
-                said = f": {_joined(seen.failures)}" if seen.failures else ""
-                raise SurfaceError(f"could not find capacity within {limit_s / 60:g} minutes{said}")
+                raise SurfaceError(_none_within(limit_s, said))
         if stopped():
             raise SurfaceError("it was stopped before it began; run `gpubench up` again")
         clock.sleep(poll_s)
+
+
+def _none_within(seconds: float, said: str) -> str:
+    return f"could not find capacity within {seconds / 60:.3g} minutes" + (f": {said}" if said else "")
 
 
 def _joined(texts: tuple[str, ...]) -> str:

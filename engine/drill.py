@@ -169,7 +169,7 @@ def _environment(folder: Path, project: Path) -> Iterator[None]:
     hidden = ("AWS_", "GOOGLE_", "CLOUDSDK_", "PULUMI_", "GPUBENCH_", "KUBECONFIG")
     before = dict(os.environ)
     for name in before:
-        if name.startswith(hidden):
+        if name.startswith(hidden) and name != rehearsal.STAND_INS_VARIABLE:
             del os.environ[name]
     os.environ.update(
         GPUBENCH_STATE=str(folder / "state"),

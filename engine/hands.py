@@ -60,7 +60,7 @@ class EngineHands:
     def verdicts(self, rungs: Iterable[Rung]) -> Mapping[str, Verdict]:
         """See `placement.walk.Hands`."""
         wanted = tuple(rungs)
-        return ask(wanted, preflights(wanted), image=self._settings.benchmark.image)
+        return ask(wanted, preflights(wanted, self._stack), image=self._settings.benchmark.image)
 
     def attempt(self, assignment: Assignment) -> None:
         """See `placement.walk.Hands`."""
@@ -104,7 +104,8 @@ class EngineHands:
             return  # this machine is no capacity that could be given back
         if not self.due():
             self._up()
-        elif self._updated or self._engine.outputs():
+        elif self._updated or self._engine.outputs() or self._ledger.attempts():
+            # Of an attempt in the ledger there may be something left: a walk is killed before it takes it away, too.
             with _saying(RELEASE_VARIABLE):
                 self._up()
 
@@ -120,14 +121,14 @@ class EngineHands:
         return components.load(attempt.surface, attempt.rung)
 
 
-def preflights(rungs: Iterable[Rung]) -> dict[Surface, Preflight | Unasked]:
+def preflights(rungs: Iterable[Rung], stack: str) -> dict[Surface, Preflight | Unasked]:
     """Who answers for each surface of these rungs, or why nobody does."""
     found: dict[Surface, Preflight | Unasked] = {}
     for rung in rungs:
         if rung.surface in found:
             continue
         try:
-            found[rung.surface] = components.load(str(rung.surface), rung.id).preflight()
+            found[rung.surface] = components.load(str(rung.surface), rung.id).preflight(stack)
         except components.SurfaceNotBuilt:
             found[rung.surface] = Unasked(f"surface {rung.surface} isn't built in this version", usable=False)
         except SurfaceError as error:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from engine.simulated.cloud import Cloud
 
 VARIABLE = "GPUBENCH_DRILL"
+STAND_INS_VARIABLE = "GPUBENCH_STAND_INS"
+"""``1``: a rehearsal takes stand-ins for all surfaces. They declare little, and load no cloud's SDK, which takes
+seconds: for tests and benchmarks of the walk itself."""
+
 PACKAGES = ("gcp", "aws", "kubernetes")
 """The Pulumi packages whose resources the simulated cloud makes."""
 
@@ -50,7 +54,13 @@ def providers() -> dict[str, Provider]:
 
 
 def surface(name: str) -> Surface:
-    """A surface's stand-in: the same capacity, asked of the simulated cloud."""
-    from engine.simulated.standins import stand_in
+    """A surface whose cloud is the simulated one: itself where it has landed, else its stand-in."""
+    from catalog import Surface as SurfaceName
 
-    return stand_in(name)
+    if name == SurfaceName.GCE and os.environ.get(STAND_INS_VARIABLE) != "1":
+        from engine.simulated.landed import LandedGce
+
+        return LandedGce()
+    from engine.simulated.standins import StandIn
+
+    return StandIn(SurfaceName(name))

@@ -131,7 +131,12 @@ def _opened(value: Any, crypter: Passphrase | None) -> tuple[Any, bool]:
 
 def _project_defaults(project: Path) -> Mapping[str, str]:
     """The defaults that Pulumi.yaml's `config:` gives for keys that the stack leaves out."""
-    declared = (yaml.safe_load((project / "Pulumi.yaml").read_text()) or {}).get("config") or {}
+    return _defaults((project / "Pulumi.yaml").read_text())
+
+
+@lru_cache(maxsize=2)
+def _defaults(text: str) -> Mapping[str, str]:
+    declared = (yaml.safe_load(text) or {}).get("config") or {}
     defaults = {}
     for key, declaration in declared.items():
         default = declaration.get("default", declaration.get("value")) if isinstance(declaration, dict) else declaration

@@ -23,10 +23,10 @@ from placement.ledger import Attempt, Ledger, Outcome, begin_on
 from placement.verdicts import Verdict
 from settings import Settings
 
-TRANSIENT_TRIES = 6
+TRANSIENT_TRIES = 8
 """How often something is tried that fails for the moment, before that counts as a failure that lasts.
 
-With the delays between them these last more than a minute, which is how long a cloud's limit of requests holds.
+With the delays between them these last some minutes: a cloud's limit of requests holds for one, and may not be all.
 """
 
 QUOTA_LOOK = timedelta(minutes=30)

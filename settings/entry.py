@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from catalog import ANY_TIER, Purchase, Surface
 from placement.ladder import NO_GPU_TIERS, LadderEntry
+from settings.google import PROJECT_ID
 from settings.mistakes import Mistakes, Named, did_you_mean, one_of, shown
 from settings.model import FLEX_START_HOURS
 from settings.shapes import PLURALS, EntryShape, take_shape
@@ -180,7 +181,7 @@ class _Entry:
             if project is None and "project" not in self.bad:
                 mend = "add project:, or set it for the whole stack: `pulumi config set gcp:project <id>`"
                 self._add("project", "missing", "a Google Cloud project id", mend)
-        elif not re.fullmatch(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]", project):
+        elif not re.fullmatch(PROJECT_ID, project):
             allowed = "a Google Cloud project id: 6 to 30 of a-z 0-9 -, a letter first"
             mend = "write the id (`gcloud projects list` shows it), not the name or the number"
             self._add("project", shown(project), allowed, mend)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from placement.ladder import Rung, expand
 from settings.entry import read_entry
+from settings.google import tell_flex_start
 from settings.mistakes import TOLD, Mistakes, did_you_mean, shown, some_of
 from settings.model import PROJECT
 
@@ -37,6 +38,7 @@ def read_ladder(
         where = f"{path}[{index}]"
         entry = read_entry(one, where, defaults, mistakes)
         for rung in expand([entry] if entry else []):
+            tell_flex_start(rung, where, mistakes)
             if rung.id not in made_by:
                 made_by[rung.id] = index
                 rungs.append(rung)

@@ -9,10 +9,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from placement.ladder import Rung
+from placement.ladder import Rung, Surface
 
 PROJECT = "gpubench"
-KNOWN_KEYS = ("ladder", "benchmark", "results", "budget", "labels", "access", "placement", "rung")
+KNOWN_KEYS = ("ladder", "benchmark", "results", "budget", "labels", "access", "placement", "google", "registry", "rung")
 BENCHMARKS = ("resnet50", "kernels")
 PROFILES = ("smoke", "standard-cpu", "standard", "full")
 SCENARIOS = ("Offline", "Server", "SingleStream", "MultiStream")
@@ -26,6 +26,10 @@ MAX_BUDGET_HOURS = 30 * 24
 MAX_ATTEMPT_MINUTES = 7 * 24 * 60  # flex-start waits up to seven days (Google Cloud), nothing waits longer
 MAX_LABELS = 40  # AWS allows 50 tags on a resource, Google Cloud 64 labels; gpubench adds its own
 FLEX_START_HOURS = (10 / 60, 7 * 24)  # Google Cloud: 10 minutes to 7 days
+GOOGLE_SURFACES = (Surface.GCE, Surface.GKE, Surface.CLOUD_RUN)
+BOOT_DISK_GB = (50, 2000)  # the Deep Learning VM's image needs 50 GB (Google Cloud)
+MAX_QUOTA_LIMIT = 10**15  # quotas of memory count bytes
+MIN_JUSTIFICATION = 10  # characters
 
 DEFAULT_TIMEOUT_MINUTES = 60.0
 DEFAULT_BUDGET_USD = 20.0
@@ -144,8 +148,43 @@ class Placement:
 
 
 @dataclass(frozen=True)
+class QuotaIncrease:
+    """A request to Google for more of a quota: nothing is asked for unless it is written in the config.
+
+    ``limit``: the whole limit that is asked for, in the quota's own unit. ``email``: whom Google asks and answers.
+    ``region`` None: the quota's own dimensions, all regions where it has one for each. ``dimensions``: the others.
+    """
+
+    quota_id: str
+    limit: int
+    email: str
+    justification: str
+    project: str
+    region: str | None = None
+    dimensions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Google:
+    """What Google Cloud's surfaces are told beyond the ladder.
+
+    ``subnet``: an existing subnetwork (its name, or ``projects/P/regions/R/subnetworks/S``); None: gpubench's own
+    network. ``nat``: a way out to the internet for it, which costs by the hour. ``boot_disk_gb`` None: by the image.
+    """
+
+    subnet: str | None = None
+    nat: bool = False
+    boot_disk_gb: int | None = None
+    quota_increases: tuple[QuotaIncrease, ...] = ()
+
+
+@dataclass(frozen=True)
 class Settings:
-    """What a stack asks for. ``rung``: the id of a pinned rung, or None."""
+    """What a stack asks for.
+
+    ``rung``: the id of a pinned rung, or None. ``registry``: ``LOCATION-docker.pkg.dev/PROJECT/REPOSITORY``, where
+    gpubench keeps its own workload's image and may push to, or None.
+    """
 
     ladder: tuple[Rung, ...]
     benchmark: Benchmark = field(default_factory=Benchmark)
@@ -155,6 +194,8 @@ class Settings:
     access: Access = Access.PRIVATE
     rung: str | None = None
     placement: Placement = field(default_factory=Placement)
+    google: Google = field(default_factory=Google)
+    registry: str | None = None
 
     @property
     def pinned_rung(self) -> Rung | None:

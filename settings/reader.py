@@ -10,6 +10,7 @@ from catalog import closest
 from settings import plain_keys
 from settings.benchmark import read_benchmark
 from settings.credentials import credentials_in, holds_encrypted, is_encrypted, names_a_secret, shown_key
+from settings.google import read_google, read_registry
 from settings.ladder import read_ladder, read_rung
 from settings.mistakes import TOLD, Mistakes, SettingsError, did_you_mean, hidden, one_of, shown
 from settings.model import KNOWN_KEYS, PROJECT, Settings
@@ -21,6 +22,7 @@ _STRUCTURED = {
     "budget": "a mapping",
     "labels": "a mapping",
     "placement": "a mapping",
+    "google": "a mapping",
 }
 
 
@@ -53,6 +55,8 @@ def _read(values: Mapping[str, object], secret_keys: frozenset[str], source: str
     access = plain_keys.read_access(parsed, mistakes)
     rung = read_rung(parsed, ladder, mistakes)
     placement = plain_keys.read_placement(parsed, mistakes)
+    google = read_google(parsed, ladder, mistakes)
+    registry = read_registry(parsed, mistakes)
     _check_other_keys(values, secret_keys, references, mistakes)
     _check_credentials(parsed, mistakes)
     if mistakes.found:
@@ -66,6 +70,8 @@ def _read(values: Mapping[str, object], secret_keys: frozenset[str], source: str
         access=access,
         rung=rung,
         placement=placement,
+        google=google,
+        registry=registry,
     )
 
 
@@ -96,6 +102,8 @@ def _value(name: str, value: object, is_secret: bool, mistakes: Mistakes) -> obj
                 mend += "; budget takes `usd` and `hours`, plain numbers: {usd: 5, hours: 2}"
             elif name == "placement":
                 mend += "; placement takes `order`, `comparability` and `attempt_minutes`: {order: cheapest}"
+            elif name == "google":
+                mend += "; google takes `subnet`, `nat`, `boot_disk_gb` and `quota_increases`: {boot_disk_gb: 200}"
             mistakes.add(path, hidden(value) if name == "benchmark" else shown(value), _STRUCTURED[name], mend)
             return TOLD
     return value

@@ -82,6 +82,27 @@ class PlacementShape(_Shape):
     attempt_minutes: float | None = None
 
 
+class GoogleShape(_Shape):
+    """google. What is in ``quota_increases`` is a QuotaIncreaseShape each."""
+
+    subnet: str | None = None
+    nat: bool | None = None
+    boot_disk_gb: int | None = None
+    quota_increases: list[Any] | None = None
+
+
+class QuotaIncreaseShape(_Shape):
+    """An item of google.quota_increases."""
+
+    quota_id: str | None = None
+    limit: int | None = None
+    email: str | None = None
+    justification: str | None = None
+    region: str | None = None
+    project: str | None = None
+    dimensions: dict[str, str] | None = None
+
+
 PLURALS = {
     "region": "regions",
     "zone": "zones",
@@ -98,6 +119,7 @@ _UNITS = {
     "max_hours": "hours",
     "hours": "hours",
     "usd": "USD",
+    "boot_disk_gb": "GB",
 }
 _MINUTES = {
     **dict.fromkeys(("s", "sec"), 1 / 60),
@@ -152,7 +174,7 @@ def _tell(
         what = "a whole number" if kind.startswith("int") else "a number"
         mistakes.add(where, seen, what + (f" of {unit}" if unit else ""), _mend_number(name, value, unit))
     elif kind == "string_type":
-        mistakes.add(where, seen, "a text", _mend_text(name, value))
+        mistakes.add(where, seen, "a text", _mend_text(model, name, value))
     elif kind == "list_type":
         mistakes.add(where, seen, "a list", _mend_list(name, value))
     elif kind == "bool_type":
@@ -168,7 +190,7 @@ def _mend_number(name: str, value: object, unit: str) -> str:
     return f"write {name}: {number:g}" + (f", a plain number: the unit ({unit}) is in the key" if unit else "")
 
 
-def _mend_text(name: str, value: object) -> str:
+def _mend_text(model: type[BaseModel], name: str, value: object) -> str:
     if isinstance(value, bool):
         return "YAML reads an unquoted true or false (in some readers also yes, no, on, off) as a boolean: quote it"
     if isinstance(value, int | float):
@@ -177,7 +199,7 @@ def _mend_text(name: str, value: object) -> str:
             "commit": " (a commit of digits alone is a number to YAML)",
         }
         return f'quote it: {name}: "..."' + why.get(name, "")
-    if isinstance(value, list) and name in PLURALS:
+    if isinstance(value, list) and PLURALS.get(name) in model.model_fields:
         return f"write {PLURALS[name]}: for a list"
     return "write one text"
 
@@ -191,12 +213,12 @@ def _mend_list(name: str, value: object) -> str:
 
 
 def _number_in(text: str, unit: str) -> float | None:
-    """The number that a text such as "60m" or "$5" means in a unit (minutes, hours, USD), if it can be told."""
+    """The number that a text such as "60m" or "$5" means in a unit (minutes, hours, USD, GB), if it can be told."""
     found = re.fullmatch(r"\s*(\$?)\s*(\d+(?:\.\d+)?)\s*([A-Za-z$]*)\s*", text)
     if not found:
         return None
     number, written = float(found[2]), (found[3] or found[1]).lower()
-    if not written or (unit == "USD" and written in _DOLLARS):
+    if not written or written == unit.lower() or (unit == "USD" and written in _DOLLARS):
         return number
     if unit in ("minutes", "hours") and written in _MINUTES:
         return number * _MINUTES[written] / (60 if unit == "hours" else 1)

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from settings import (
+    BOOT_DISK_GB,
     DEFAULT_ATTEMPT_MINUTES,
     DEFAULT_BUDGET_HOURS,
     DEFAULT_BUDGET_USD,
@@ -21,8 +22,10 @@ from settings import (
     MAX_BUDGET_HOURS,
     MAX_BUDGET_USD,
     MAX_LABELS,
+    MAX_QUOTA_LIMIT,
     MAX_REPEATS,
     MAX_TIMEOUT_MINUTES,
+    MIN_JUSTIFICATION,
     PRECISIONS,
     PROFILES,
     SCENARIOS,
@@ -32,7 +35,14 @@ from settings import (
     SettingsError,
     read_stack_file,
 )
-from settings.shapes import BenchmarkShape, BudgetShape, EntryShape, PlacementShape
+from settings.shapes import (
+    BenchmarkShape,
+    BudgetShape,
+    EntryShape,
+    GoogleShape,
+    PlacementShape,
+    QuotaIncreaseShape,
+)
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
@@ -102,6 +112,8 @@ def test_every_key_is_there() -> None:
     assert set(rows("## The benchmark")) == set(BenchmarkShape.model_fields)
     assert set(rows("### Budget")) == set(BudgetShape.model_fields)
     assert set(rows("### Placement")) == set(PlacementShape.model_fields)
+    assert set(rows("### Google")) == set(GoogleShape.model_fields)
+    assert set(rows("#### Quota increases")) == set(QuotaIncreaseShape.model_fields)
 
 
 def test_defaults_and_limits_are_the_code_s() -> None:
@@ -122,13 +134,18 @@ def test_defaults_and_limits_are_the_code_s() -> None:
         f"`{DEFAULT_ATTEMPT_MINUTES:g}`",
         f"more than 0, up to {MAX_ATTEMPT_MINUTES:,} (seven days)",
     ]
+    google, increase = rows("### Google"), rows("#### Quota increases")
+    assert google["boot_disk_gb"][2] == f"{BOOT_DISK_GB[0]} to {BOOT_DISK_GB[1]:,}"
+    assert google["nat"][1] == f"`{str(Settings(ladder=()).google.nat).lower()}`"
+    assert increase["limit"][2].startswith(f"1 to {MAX_QUOTA_LIMIT:,}:")
+    assert increase["justification"][2].startswith(f"at least {MIN_JUSTIFICATION} characters")
     assert f"at most {MAX_LABELS}." in TEXT and f"text, default `{DEFAULT_RESULTS}`" in TEXT
 
 
 def test_pulumi_yaml_demands_the_ladder_alone() -> None:
     # The Pulumi CLI refuses a stack that lacks a declared key without a default; null is none.
     declared = yaml.safe_load((ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))["config"]
-    assert [*declared, "rung"] == list(KNOWN_KEYS)
+    assert [*declared, "registry", "rung"] == list(KNOWN_KEYS)
     assert [key for key, one in declared.items() if one.get("default") is None] == ["ladder"]
     defaults = {f"gpubench:{key}": one["default"] for key, one in declared.items() if "default" in one}
     ladder = [{"surface": "local"}]

@@ -21,9 +21,11 @@ from placement.ladder import Purchase, Surface
 from settings import (
     Access,
     Comparability,
+    Google,
     Mistake,
     Order,
     Placement,
+    QuotaIncrease,
     SecretRef,
     Settings,
     SettingsError,
@@ -63,6 +65,24 @@ def rung(text: str, *more: str) -> str:
 
 def bench(text: str) -> str:
     return f"{LOCAL}\ngpubench:benchmark: {{{text}}}"
+
+
+def google(text: str, ladder: str | None = None) -> str:
+    """A config whose ladder has one rung on Google Cloud unless another is given."""
+    return f"{ladder or rung(f'{CENTRAL}, tier: l4')}\ngpubench:google: {{{text}}}"
+
+
+GOOD_INCREASE = {
+    "quota_id": "NVIDIA-L4-GPUS-per-project-region",
+    "limit": "4",
+    "email": "bench@example.com",
+    "justification": "weekly benchmark of four L4",
+}
+
+
+def increase(without: str = "", **keys: str) -> str:
+    """A good quota increase, but for the keys given."""
+    return "{" + ", ".join(f"{key}: {one}" for key, one in (GOOD_INCREASE | keys).items() if key != without) + "}"
 
 
 CENTRAL = "surface: gce, region: us-central1"
@@ -302,6 +322,122 @@ BROKEN = [
     Broken("order encrypted", f"{LOCAL}\ngpubench:placement: {{order: {{secure: 'v1:abc'}}}}", (("placement", "settings are no secrets"),)),
     Broken("misspelt placement", f"{LOCAL}\ngpubench:placment: {{order: cheapest}}", (("placment", "did you mean placement?"),)),
     Broken("three mistakes of a placement", f"{LOCAL}\ngpubench:placement: {{order: dear, comparability: none, attempt_minutes: 1e9}}", (("placement.attempt_minutes", "10,080"), ("placement.order", "ladder, cheapest"), ("placement.comparability", "any, same"))),
+    # -- the registry
+    *(
+        Broken(f"registry: {name}", f"{LOCAL}\ngpubench:registry: {value}", (("registry", fragment),))
+        for name, value, fragment in (
+            ("nothing", "", "nothing"),
+            ("an empty text", '""', "an empty text"),
+            ("a list", "[us-docker.pkg.dev/my-project/bench]", "write one text"),
+            ("a number", "12", "write one text"),
+            ("a scheme", "https://us-docker.pkg.dev/my-project/bench", "without a scheme"),
+            ("a login", "https://me:hunter22@us-docker.pkg.dev/my-project/bench", "without a login"),
+            ("a token", f"us-docker.pkg.dev/my-project/{GITHUB}", "without a login"),
+            ("ECR", "012345678901.dkr.ecr.us-east-1.amazonaws.com/bench", "repositories of ECR come in a later version"),
+            ("ECR FIPS", "012345678901.dkr.ecr-fips.us-east-1.amazonaws.com/bench", "repositories of ECR come in a later version"),
+            ("ECR Public", "public.ecr.aws/acme/bench", "repositories of ECR come in a later version"),
+            ("Container Registry", "gcr.io/my-project", "write us-docker.pkg.dev/PROJECT/REPOSITORY"),
+            ("Container Registry in Europe", "eu.gcr.io/my-project/bench", "write europe-docker.pkg.dev/PROJECT/REPOSITORY"),
+            ("another registry", "ghcr.io/acme/bench", "named in benchmark.image"),
+            ("a name alone", "bench", "named in benchmark.image"),
+            ("another format of repository", "us-python.pkg.dev/my-project/bench", "named in benchmark.image"),
+            ("Europe misnamed", "eu-docker.pkg.dev/my-project/bench", "did you mean europe?"),
+            ("region misspelt", "uscentral1-docker.pkg.dev/my-project/bench", "did you mean us-central1?"),
+            ("a zone", "us-central1-a-docker.pkg.dev/my-project/bench", "did you mean us-central1?"),
+            ("no location", "-docker.pkg.dev/my-project/bench", "LOCATION is a region, us, europe, asia"),
+            ("a host alone", "us-docker.pkg.dev", "name the project and the repository"),
+            ("a project alone", "us-docker.pkg.dev/my-project", "name the project and the repository"),
+            ("no repository", "us-docker.pkg.dev/my-project/", "name the project and the repository"),
+            ("no project", "us-docker.pkg.dev//bench", "name the project and the repository"),
+            ("a slash at the end", "us-docker.pkg.dev/my-project/bench/", "remove the / at the end"),
+            ("an image", "us-docker.pkg.dev/my-project/bench/image", "an image's name: us-docker.pkg.dev/my-project/bench"),
+            ("an image in a repository like a project", "us-docker.pkg.dev/my-project/benchmarks/image", "an image's name"),
+            ("a project's number", "us-docker.pkg.dev/123456789012/bench", "gcloud projects list"),
+            ("a project's name", "us-docker.pkg.dev/My Project/bench", "gcloud projects list"),
+            ("a domain's project with a colon", "us-docker.pkg.dev/example.com:my-project/bench", "with a slash, as in images' names: example.com/my-project"),
+            ("capitals", "us-docker.pkg.dev/my-project/Bench", "REPOSITORY is a letter a-z"),
+            ("an underscore", "us-docker.pkg.dev/my-project/my_bench", "REPOSITORY is a letter a-z"),
+            ("a digit first", "us-docker.pkg.dev/my-project/1bench", "REPOSITORY is a letter a-z"),
+            ("a dash at the end", "us-docker.pkg.dev/my-project/bench-", "no - at the end"),
+            ("64 characters", f"us-docker.pkg.dev/my-project/{'b' * 64}", "at most 63"),
+            ("a tag", "us-docker.pkg.dev/my-project/bench:v1", "without a tag: bench"),
+            ("encrypted", "{secure: 'v1:abc'}", "settings are no secrets"),
+        )
+    ),
+    Broken("misspelt registry", f"{LOCAL}\ngpubench:regsitry: us-docker.pkg.dev/my-project/bench", (("regsitry", "did you mean registry?"),)),
+    # -- google
+    Broken("google is a text", f"{LOCAL}\ngpubench:google: my-subnet", (("google", "google takes `subnet`"),)),
+    Broken("google is a list", f"{LOCAL}\ngpubench:google: [nat]", (("google", "a mapping with keys out of subnet"),)),
+    Broken("google is a boolean", f"{LOCAL}\ngpubench:google: true", (("google", "a mapping with keys out of subnet"),)),
+    Broken("google is nothing", f"{LOCAL}\ngpubench:google: ", (("google", "a mapping with keys out of subnet"),)),
+    Broken("google encrypted", f"{LOCAL}\ngpubench:google: {{subnet: {{secure: 'v1:abc'}}}}", (("google", "settings are no secrets"),)),
+    Broken("misspelt google", f"{LOCAL}\ngpubench:gogle: {{nat: true}}", (("gogle", "did you mean google?"),)),
+    Broken("unknown google key", google("network: my-vpc"), (("google.network", "keys subnet, nat, boot_disk_gb, quota_increases"),)),
+    Broken("subnet is misspelt", google("subnett: my-subnet"), (("google.subnett", "did you mean subnet?"),)),
+    Broken("subnet is a list", google("subnet: [a, b]"), (("google.subnet", "write one text"),)),
+    Broken("subnet is empty", google('subnet: ""'), (("google.subnet", "an empty text"),)),
+    Broken("subnet in capitals", google("subnet: My-Subnet"), (("google.subnet", "gcloud compute networks subnets list"),)),
+    Broken("subnet of 64 characters", google(f"subnet: {'s' * 64}"), (("google.subnet", "a subnetwork's name"),)),
+    Broken("subnet as a link", google("subnet: 'https://www.googleapis.com/compute/v1/projects/my-project/regions/us-central1/subnetworks/s'"), (("google.subnet", "write the link from projects/ on"),)),
+    Broken("subnet without its project", google("subnet: regions/us-central1/subnetworks/s"), (("google.subnet", "write projects/PROJECT/ before it"),)),
+    Broken("a network as subnet", google("subnet: projects/my-project/global/networks/default"), (("google.subnet", "projects/PROJECT/regions/REGION/subnetworks/NAME"),)),
+    Broken("subnet of one region for two", google("subnet: projects/host-project/regions/us-central1/subnetworks/s1", rung("surface: gce, regions: [us-central1, us-east4], tier: l4")), (("google.subnet", "several regions (us-central1, us-east4); write subnet: s1"),)),
+    Broken("nat as a word", google("nat: yes"), (("google.nat", "true or false without quotes"),)),
+    Broken("nat as a number", google("nat: 1"), (("google.nat", "true or false"),)),
+    Broken("disk too small", google("boot_disk_gb: 49"), (("google.boot_disk_gb", "50 to 2,000 GB; the machine's image alone needs 50 GB"),)),
+    Broken("disk too large", google("boot_disk_gb: 2001"), (("google.boot_disk_gb", "is the number in GB?"),)),
+    Broken("disk with a unit", google("boot_disk_gb: 200GB"), (("google.boot_disk_gb", "write boot_disk_gb: 200, a plain number: the unit (GB) is in the key"),)),
+    Broken("disk in parts of a GB", google("boot_disk_gb: 100.5"), (("google.boot_disk_gb", "a whole number of GB"),)),
+    Broken("disk is a boolean", google("boot_disk_gb: true"), (("google.boot_disk_gb", "a whole number of GB"),)),
+    Broken("disk without end", google("boot_disk_gb: .inf"), (("google.boot_disk_gb", "a whole number of GB"),)),
+    # -- quota increases
+    Broken("increases are a mapping", google(f"quota_increases: {increase()}"), (("google.quota_increases", "a list"),)),
+    Broken("increases are empty", google("quota_increases: []"), (("google.quota_increases", "an empty list"),)),
+    Broken("increase is a text", google("quota_increases: [NVIDIA-L4-GPUS-per-project-region]"), (("google.quota_increases[0]", "a mapping with keys out of quota_id"),)),
+    Broken("increase is empty", google("quota_increases: [{}]"), tuple((f"google.quota_increases[0].{key}", "missing") for key in GOOD_INCREASE)),
+    Broken("increase on no Google rung", google(f"quota_increases: [{increase()}]", LOCAL), (("google.quota_increases", "no rung on Google Cloud; allowed: quota increases with a rung on gce, gke, cloud-run"),)),
+    Broken("increase on a ladder with a mistake", google(f"quota_increases: [{increase()}]", rung(f"{CENTRAL}, tier: l44")), (("ladder[0].tier", "did you mean l4?"),)),
+    Broken("increase on ECS alone", google(f"quota_increases: [{increase()}]", rung(f"{EAST}, tier: t4")), (("google.quota_increases", "no rung on Google Cloud"),)),
+    Broken("increase in one of two projects", google(f"quota_increases: [{increase()}]", rung(f"{CENTRAL}, tier: l4", f"{CENTRAL}, tier: t4, project: other-project")), (("google.quota_increases[0].project", "several projects (my-project, other-project)"),)),
+    Broken("increase twice", google(f"quota_increases: [{increase(region='us-central1')}, {increase(region='us-central1', limit='8', project='my-project')}]"), (("google.quota_increases[1]", "again"),)),
+    *(
+        Broken(f"increase without {key}", google(f"quota_increases: [{increase(without=key)}]"), ((f"google.quota_increases[0].{key}", "missing"),))
+        for key in GOOD_INCREASE
+    ),
+    *(
+        Broken(f"increase: {name}", google(f"quota_increases: [{increase(region='us-east4')}, {increase(**{key: value})}]"), ((f"google.quota_increases[1].{where or key}", fragment),))
+        for name, key, value, where, fragment in (
+            ("unknown key", "amount", "4", "", "keys quota_id, limit, email"),
+            ("a metric", "quota_id", "NVIDIA_L4_GPUS", "", "did you mean NVIDIA-L4-GPUS-per-project-region?"),
+            ("a metric with its service", "quota_id", "compute.googleapis.com/gpus_all_regions", "", "did you mean GPUS-ALL-REGIONS-per-project?"),
+            ("another metric", "quota_id", "SSD_TOTAL_GB", "", "gcloud beta quotas info list"),
+            ("an empty quota", "quota_id", '""', "", "a quota's id, as"),
+            ("limit of nothing", "limit", "0", "", "1 to 1,000,000,000,000,000"),
+            ("limit of less", "limit", "-1", "", "1 to 1,000"),
+            ("limit without end", "limit", "9999999999999999", "", "1 to 1,000"),
+            ("half a GPU", "limit", "0.5", "", "a whole number"),
+            ("limit as text", "limit", "'8'", "", "write limit: 8"),
+            ("a name as email", "email", "bench", "", "as in you@example.com"),
+            ("email with a name", "email", "'Bench <bench@example.com>'", "", "as in you@example.com"),
+            ("email of no domain", "email", "bench@localhost", "", "as in you@example.com"),
+            ("short justification", "justification", "benchmark", "", "at least 10 characters"),
+            ("justification of spaces", "justification", "'gpu         '", "", "at least 10 characters"),
+            ("justification with a token", "justification", f"'we need it {GITHUB}'", "", "no credentials in settings"),
+            ("region misspelt", "region", "uscentral1", "", "did you mean us-central1?"),
+            ("a zone", "region", "us-central1-a", "", "write region: us-central1"),
+            ("two regions", "region", "[us-central1, us-east4]", "", "write one text"),
+            ("regions", "regions", "[us-central1, us-east4]", "", "did you mean region?"),
+            ("a project's number", "project", "'123456789012'", "", "gcloud projects list"),
+            ("dimensions are a text", "dimensions", "NVIDIA_H100", "", "a mapping"),
+            ("dimension is a number", "dimensions", "{gpu_family: 100}", "dimensions.gpu_family", "quote it"),
+            ("dimension is empty", "dimensions", '{gpu_family: ""}', "dimensions.gpu_family", "a name and its value"),
+            ("region as dimension", "dimensions", "{region: us-central1}", "dimensions.region", "write region: beside dimensions"),
+            ("user as dimension", "dimensions", "{user: me}", "dimensions.user", "remove it"),
+        )
+    ),
+    # -- flex-start with several machine types
+    Broken("flex-start of two shapes", rung(f"{CENTRAL}, tier: l4, machine_types: [g2-standard-4, g2-standard-8], purchase: flex-start"), (("ladder[0].machine_types", "g2-standard-4 and g2-standard-8 with flex-start; allowed: one machine type with flex-start on gce"),)),
+    Broken("flex-start of two shapes, among others", rung("surface: gce, regions: [us-central1, us-east4], tier: l4, machine_types: [g2-standard-4, g2-standard-8], purchases: [spot, flex-start]"), (("ladder[0].machine_types", "an entry of its own"),)),
     # -- secrets
     Broken("token in clear", bench(f"env: {{HF_TOKEN: {PASSWORD}}}"), (("benchmark.env.HF_TOKEN", "pulumi config set --secret gpubench:HF_TOKEN"),)),
     Broken("password in clear", bench(f"env: {{DB_PASSWORD: {PASSWORD}}}"), (("benchmark.env.DB_PASSWORD", "{secret: DB_PASSWORD}"),)),
@@ -486,6 +622,7 @@ def test_smallest_stack(tmp_path: Path) -> None:
     assert (found.budget.usd, found.budget.hours) == (20, 24)
     assert found.access is Access.PRIVATE and found.rung is None and found.pinned_rung is None
     assert found.placement == Placement(Order.LADDER, Comparability.ANY, 30)
+    assert found.registry is None and found.google == Google(None, False, None, ())
 
 
 EVERYTHING = f"""
@@ -533,6 +670,19 @@ gpubench:budget: {{usd: 12.5, hours: 6}}
 gpubench:labels: {{team: vision, cost-center: "12"}}
 gpubench:access: public
 gpubench:placement: {{order: soonest, comparability: same-region-first, attempt_minutes: 90}}
+gpubench:google:
+  subnet: projects/host-project/regions/us-central1/subnetworks/benches
+  nat: true
+  boot_disk_gb: 300
+  quota_increases:
+    - quota_id: GPUS-PER-GPU-FAMILY-per-project-region
+      limit: 8
+      email: bench@example.com
+      justification: nightly benchmark of one machine
+      region: us-central1
+      project: other-project
+      dimensions: {{gpu_family: NVIDIA_H100}}
+gpubench:registry: europe-docker.pkg.dev/images-project/bench
 gpubench:rung: gke/my-project/europe-west4/t4/spot/n1-standard-4@europe-west4-a
 """
 
@@ -565,6 +715,23 @@ def test_everything(tmp_path: Path) -> None:
     assert dict(found.labels) == {"team": "vision", "cost-center": "12"}
     assert found.access is Access.PUBLIC
     assert found.placement == Placement(Order.SOONEST, Comparability.SAME_REGION_FIRST, 90)
+    assert found.google == Google(
+        subnet="projects/host-project/regions/us-central1/subnetworks/benches",
+        nat=True,
+        boot_disk_gb=300,
+        quota_increases=(
+            QuotaIncrease(
+                quota_id="GPUS-PER-GPU-FAMILY-per-project-region",
+                limit=8,
+                email="bench@example.com",
+                justification="nightly benchmark of one machine",
+                project="other-project",
+                region="us-central1",
+                dimensions={"gpu_family": "NVIDIA_H100"},
+            ),
+        ),
+    )
+    assert found.registry == "europe-docker.pkg.dev/images-project/bench"
 
 
 @pytest.mark.parametrize(
@@ -581,6 +748,71 @@ def test_everything(tmp_path: Path) -> None:
 )
 def test_placement(written: str, meant: Placement, tmp_path: Path) -> None:
     assert load(stack_file(tmp_path, f"{LOCAL}\ngpubench:placement: {written}")).placement == meant
+
+
+@pytest.mark.parametrize(
+    "registry",
+    [
+        "us-docker.pkg.dev/my-project/bench",
+        "europe-southwest1-docker.pkg.dev/my-project/bench-2",  # no region of GPUs
+        "us-central1-docker.pkg.dev/example.com/my-project/b",  # of a domain's project
+        f"asia-docker.pkg.dev/my-project/{'b' * 63}",
+    ],
+)
+def test_registry(registry: str, tmp_path: Path) -> None:
+    assert load(stack_file(tmp_path, f"{LOCAL}\ngpubench:registry: {registry}")).registry == registry
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("", Google()),
+        ("nat: false", Google()),
+        ("subnet: benches, nat: true", Google(subnet="benches", nat=True)),
+        ("boot_disk_gb: 50", Google(boot_disk_gb=50)),
+        ("boot_disk_gb: 2000", Google(boot_disk_gb=2000)),
+    ],
+)
+def test_google(written: str, meant: Google, tmp_path: Path) -> None:
+    assert load(stack_file(tmp_path, google(written))).google == meant
+
+
+def test_a_quota_increase_is_of_the_ladder_s_project(tmp_path: Path) -> None:
+    ladder = rung(f"{CENTRAL}, tier: l4", "surface: cloud-run, region: europe-west4, tier: l4", f"{EAST}, tier: t4")
+    several = [increase(), increase(region="us-central1"), increase(project='"example.com:other-project"')]
+    text = f"quota_increases: [{', '.join(several)}]"
+    found = load(stack_file(tmp_path, google(text, ladder))).google.quota_increases
+    assert [(one.project, one.region) for one in found] == [
+        ("my-project", None),
+        ("my-project", "us-central1"),
+        ("example.com:other-project", None),
+    ]
+    assert (found[0].quota_id, found[0].limit) == ("NVIDIA-L4-GPUS-per-project-region", 4)
+    assert (found[0].email, found[0].justification) == ("bench@example.com", "weekly benchmark of four L4")
+    assert found[0].dimensions == {}
+
+
+def test_a_subnet_of_a_region_goes_with_rungs_of_one_region(tmp_path: Path) -> None:
+    """Other surfaces have no part in it, and a name alone goes with any regions."""
+    subnet = "projects/host-project/regions/us-central1/subnetworks/s1"
+    one = rung(f"{CENTRAL}, tiers: [t4, l4]", "surface: cloud-run, region: europe-west4, tier: l4", "surface: local")
+    assert load(stack_file(tmp_path, google(f"subnet: {subnet}", one))).google.subnet == subnet
+    several = rung("surface: gce, regions: [us-central1, us-east4], tier: l4")
+    assert load(stack_file(tmp_path, google("subnet: s1", several))).google.subnet == "s1"
+
+
+def test_several_machine_types_with_other_purchases_and_surfaces(tmp_path: Path) -> None:
+    shapes = "tier: l4, machine_types: [g2-standard-4, g2-standard-8]"
+    gke = f"surface: gke, region: us-central1, {shapes}, purchase: flex-start"
+    found = load(stack_file(tmp_path, rung(f"{CENTRAL}, {shapes}, purchases: [spot, on-demand]", gke)))
+    assert [(r.purchase, len(r.machine_types)) for r in found.ladder] == [
+        ("spot", 2),
+        ("on-demand", 2),
+        ("flex-start", 2),
+    ]
+    each = f"{CENTRAL}, tiers: [t4, l4], machine_types: [n1-standard-4, g2-standard-4], purchase: flex-start"
+    found = load(stack_file(tmp_path, rung(each)))
+    assert [r.machine_types for r in found.ladder] == [("n1-standard-4",), ("g2-standard-4",)]
 
 
 def test_json_texts_as_a_program_gets_them(tmp_path: Path) -> None:
@@ -714,7 +946,8 @@ def test_a_zone_that_was_not_read_is_taken_on_trust(tmp_path: Path) -> None:
 
 def test_settings_cannot_be_changed(tmp_path: Path) -> None:
     found = load(stack_file(tmp_path, EVERYTHING))
-    for thing in (found, found.benchmark, found.budget, found.results, found.ladder[0]):
+    asked = found.google.quota_increases[0]
+    for thing in (found, found.benchmark, found.budget, found.results, found.google, asked, found.ladder[0]):
         with pytest.raises(AttributeError):
             setattr(thing, "rung", "x")  # noqa: B010  mypy knows that it cannot be set
 
@@ -770,14 +1003,19 @@ ENTRIES = st.lists(
     JSON | st.dictionaries(st.sampled_from(ENTRY_KEYS), WORDS | st.lists(WORDS, max_size=3) | JSON, max_size=7),
     max_size=3,
 )
+GOOGLE_KEYS = ["subnet", "nat", "boot_disk_gb", "quota_increases"]
+INCREASE_KEYS = [*GOOD_INCREASE, "region", "project", "dimensions"]
+GOOGLE_CLOUD = st.dictionaries(
+    st.sampled_from(GOOGLE_KEYS), JSON | st.lists(st.dictionaries(st.sampled_from(INCREASE_KEYS), JSON), max_size=2)
+)
+REGISTRIES = st.builds("us-docker.pkg.dev/{}".format, st.text(alphabet="ab1-:/.@\n", max_size=24) | SECRETS)
+OTHER_KEYS = ["benchmark", "results", "budget", "labels", "access", "placement", "google", "registry", "rung", "x", "HF_TOKEN"]  # fmt: skip
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     ENTRIES,
-    st.dictionaries(
-        st.sampled_from(["benchmark", "results", "budget", "labels", "access", "rung", "x", "HF_TOKEN"]), JSON
-    ),
+    st.dictionaries(st.sampled_from(OTHER_KEYS), JSON | GOOGLE_CLOUD | REGISTRIES),
 )
 def test_whatever_is_written_there_is_no_traceback(entries: list[object], others: dict[str, object]) -> None:
     values: dict[str, object] = {"gcp:project": "my-project", "gpubench:ladder": entries}

@@ -1,8 +1,9 @@
 """What gpubench asks Google of: one method a question, plain dataclasses in and out.
 
-``GoogleApi`` is what the preflight, the watch and the sweep stand on. `components.gce.google.Google` is the real one;
-the simulated cloud implements the same methods for rehearsals. The names and fields are those of the APIs' discovery
-documents (compute v1, artifactregistry v1, cloudresourcemanager v3, iam v1) and of the Cloud Quotas reference (v1).
+``GoogleApi`` is what the preflight stands on, and its part ``AttemptApi`` the watch and the sweep.
+`components.gce.google.Google` is the real one; the simulated cloud implements the latter for rehearsals. The names and
+fields are those of the APIs' discovery documents (compute v1, artifactregistry v1, cloudresourcemanager v3, iam v1) and
+of the Cloud Quotas reference (v1).
 """
 
 from __future__ import annotations
@@ -214,51 +215,8 @@ class Resource:
         return f"{self.kind}/{self.name} ({self.location})"
 
 
-class GoogleApi(Protocol):
-    """Every method raises ApiError, and CannotSay where there are no credentials. Called from several threads."""
-
-    def principal(self) -> str:
-        """Who asks: a service account's e-mail, or ``the deployer`` where the credentials don't say."""
-
-    # -- before anything is tried
-
-    def machine_types(self, project: str, names: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
-        """The zones, of all regions, that list each of these machine types; one that no zone lists isn't there."""
-
-    def accelerator_types(self, project: str, names: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
-        """The same for accelerators."""
-
-    def regions(self, project: str) -> tuple[Region, ...]:
-        """All regions, with their quotas: the classic metrics, usage included."""
-
-    def project_quotas(self, project: str) -> tuple[QuotaLine, ...]:
-        """The quotas over all regions (GPUS_ALL_REGIONS, CPUS_ALL_REGIONS, …)."""
-
-    def quota_limits(self, project: str, service: str, quota_id: str) -> tuple[QuotaLimit, ...]:
-        """The limits of one quota of Cloud Quotas, the most specific first."""
-
-    def capacity_advice(
-        self, project: str, region: str, machine_types: Iterable[str], provisioning_model: str
-    ) -> tuple[Advice, ...]:
-        """For one machine of any of these types; SPOT and FLEX_START only."""
-
-    def allowed(self, project: str, permissions: Iterable[str]) -> frozenset[str]:
-        """Which of these permissions the asker has on a project."""
-
-    def allowed_on_repository(self, repository: Repository, permissions: Iterable[str]) -> frozenset[str]:
-        """Which of these permissions the asker has on a repository."""
-
-    def allowed_on_account(self, project: str, email: str, permissions: Iterable[str]) -> frozenset[str]:
-        """Which of these permissions the asker has on a service account."""
-
-    def project_policy(self, project: str) -> tuple[Binding, ...]:
-        """Who has which role on a project; nothing of what it inherits."""
-
-    def repository_policy(self, repository: Repository) -> tuple[Binding, ...]:
-        """Who has which role on a repository; nothing of what it inherits."""
-
-    def account(self, project: str, email: str) -> Account | None:
-        """A service account; None: there is none of that name."""
+class AttemptApi(Protocol):
+    """What an attempt's watch and sweep ask. All raise ApiError, and CannotSay where there are no credentials."""
 
     # -- while an attempt is under way
 
@@ -306,3 +264,48 @@ class GoogleApi(Protocol):
 
     def wait(self, operation: Operation, seconds: float) -> Operation:
         """The operation as it is when it is done, or after that time at the latest."""
+
+
+class GoogleApi(AttemptApi, Protocol):
+    """Every method raises ApiError, and CannotSay where there are no credentials. Called from several threads."""
+
+    def principal(self) -> str:
+        """Who asks: a service account's e-mail, or ``the deployer`` where the credentials don't say."""
+
+    def machine_types(self, project: str, names: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
+        """The zones, of all regions, that list each of these machine types; one that no zone lists isn't there."""
+
+    def accelerator_types(self, project: str, names: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
+        """The same for accelerators."""
+
+    def regions(self, project: str) -> tuple[Region, ...]:
+        """All regions, with their quotas: the classic metrics, usage included."""
+
+    def project_quotas(self, project: str) -> tuple[QuotaLine, ...]:
+        """The quotas over all regions (GPUS_ALL_REGIONS, CPUS_ALL_REGIONS, …)."""
+
+    def quota_limits(self, project: str, service: str, quota_id: str) -> tuple[QuotaLimit, ...]:
+        """The limits of one quota of Cloud Quotas, the most specific first."""
+
+    def capacity_advice(
+        self, project: str, region: str, machine_types: Iterable[str], provisioning_model: str
+    ) -> tuple[Advice, ...]:
+        """For one machine of any of these types; SPOT and FLEX_START only."""
+
+    def allowed(self, project: str, permissions: Iterable[str]) -> frozenset[str]:
+        """Which of these permissions the asker has on a project."""
+
+    def allowed_on_repository(self, repository: Repository, permissions: Iterable[str]) -> frozenset[str]:
+        """Which of these permissions the asker has on a repository."""
+
+    def allowed_on_account(self, project: str, email: str, permissions: Iterable[str]) -> frozenset[str]:
+        """Which of these permissions the asker has on a service account."""
+
+    def project_policy(self, project: str) -> tuple[Binding, ...]:
+        """Who has which role on a project; nothing of what it inherits."""
+
+    def repository_policy(self, repository: Repository) -> tuple[Binding, ...]:
+        """Who has which role on a repository; nothing of what it inherits."""
+
+    def account(self, project: str, email: str) -> Account | None:
+        """A service account; None: there is none of that name."""

@@ -26,6 +26,9 @@ _FILES = {
 STOP = "gpubench-stop"
 """The attribute that a machine which is to stop is given; its value says nothing."""
 
+SECRETS = "gpubench-secrets"
+"""The attribute that names the secrets, which are known only when they have been made."""
+
 MAX_VALUE = 256 * 1024
 """Bytes of one value (https://cloud.google.com/compute/docs/metadata/setting-custom-metadata#limitations)."""
 
@@ -66,7 +69,7 @@ def instance_metadata(order: MachineOrder) -> dict[str, str]:
         "gpubench-image": order.image,
         "gpubench-argv": "".join(f"{_b64(item)}\n" for item in order.argv),
         "gpubench-env": "\n".join(f"{name}={_b64(value)}" for name, value in order.env.items()),
-        "gpubench-secrets": "\n".join(f"{name}={version}" for name, version in order.secrets.items()),
+        SECRETS: secret_lines(order.secrets),
         "gpubench-runs": "\n".join(f"{run} {_b64(json.dumps(dict(stamps)))}" for run, stamps in order.runs.items()),
         "gpubench-attempt": order.attempt,
         "gpubench-stack": order.stack,
@@ -81,6 +84,11 @@ def instance_metadata(order: MachineOrder) -> dict[str, str]:
         if len(value.encode()) > MAX_VALUE:
             raise ValueError(f"{key} has more than {MAX_VALUE // 1024} KiB, and instance metadata takes no more")
     return attributes
+
+
+def secret_lines(secrets: Mapping[str, str]) -> str:
+    """The value of `SECRETS`: variables, and the versions of Secret Manager that they get."""
+    return "\n".join(f"{name}={version}" for name, version in secrets.items())
 
 
 def _b64(text: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from components.gce.api import ApiError, GoogleApi, Group, Instance, Operation, Resource, ResourceKind
+from components.gce.api import ApiError, AttemptApi, Group, Instance, Operation, Resource, ResourceKind
 from components.gce.names import base_name
 from components.gce.parallel import side_by_side
 from components.interface import ATTEMPT_LABEL, Held
@@ -48,7 +48,7 @@ def label_of(attempt: Attempt) -> tuple[str, str]:
 
 
 def sweep(
-    api: GoogleApi, attempt: Attempt, *, wait_s: float = WAIT_S, clock: Callable[[], float] = time.monotonic
+    api: AttemptApi, attempt: Attempt, *, wait_s: float = WAIT_S, clock: Callable[[], float] = time.monotonic
 ) -> Swept:
     """Take away what an attempt left; only what bears its label or its name. Nothing left: nothing is done.
 
@@ -75,7 +75,7 @@ def sweep(
     return Swept(tuple(taken), tuple(left))
 
 
-def shrink(api: GoogleApi, attempt: Attempt) -> None:
+def shrink(api: AttemptApi, attempt: Attempt) -> None:
     """Let an attempt ask for no more: size 0, no resize request. What it has runs on until the group takes it away."""
     project, region = _place(attempt)
     side_by_side(
@@ -83,7 +83,7 @@ def shrink(api: GoogleApi, attempt: Attempt) -> None:
     )
 
 
-def alive(api: GoogleApi, attempt: Attempt) -> bool:
+def alive(api: AttemptApi, attempt: Attempt) -> bool:
     """Whether an attempt still has its machine, or its place in a queue."""
     project, region = _place(attempt)
     if any(one.status not in _ENDED for one in api.instances(project, label_of(attempt))):
@@ -97,7 +97,7 @@ def alive(api: GoogleApi, attempt: Attempt) -> bool:
     return False
 
 
-def held(api: GoogleApi, attempt: Attempt, rung: Rung, now: datetime) -> Held:
+def held(api: AttemptApi, attempt: Attempt, rung: Rung, now: datetime) -> Held:
     """What an attempt has had of machines, and what it cost: the catalogue's price for the seconds of each.
 
     A machine that is gone is known by its operations, which Google keeps for two weeks.
@@ -150,7 +150,7 @@ def _made_one(operation: Operation) -> bool:
 _ENDS = frozenset({"delete", "stop", "compute.instances.preempted", "compute.instances.guestTerminate"})
 
 
-def _ask_for_nothing(api: GoogleApi, group: Group) -> None:
+def _ask_for_nothing(api: AttemptApi, group: Group) -> None:
     try:
         if group.size > 0:
             api.resize(group, 0)
@@ -164,7 +164,7 @@ def _ask_for_nothing(api: GoogleApi, group: Group) -> None:
             raise
 
 
-def _take(api: GoogleApi, resource: Resource, deadline: float, clock: Callable[[], float]) -> str | None:
+def _take(api: AttemptApi, resource: Resource, deadline: float, clock: Callable[[], float]) -> str | None:
     """None: it is gone; else why it isn't."""
     try:
         operation = api.delete(resource)

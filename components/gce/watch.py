@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from components.gce.api import ApiError, GoogleApi, Group, Instance, Operation, ResizeRequest
+from components.gce.api import ApiError, AttemptApi, Group, Instance, Operation, ResizeRequest
 from components.gce.names import base_name
 from components.interface import ATTEMPT_LABEL
 from components.waiting import Seen
@@ -63,7 +63,7 @@ class Progress:
 class Watch:
     """Watches one attempt. Not for several threads at once: it remembers how far it has read the serial console."""
 
-    def __init__(self, api: GoogleApi, project: str, region: str, attempt: str) -> None:
+    def __init__(self, api: AttemptApi, project: str, region: str, attempt: str) -> None:
         self._api, self._project, self._region = api, project, region
         self._label, self._base = (ATTEMPT_LABEL, attempt.lower()), base_name(attempt)
         self._machine: Instance | None = None
@@ -148,7 +148,7 @@ class Console:
         self._failures: list[tuple[str, list[str]]] = []
         self._open = False
 
-    def read(self, api: GoogleApi, machine: Instance) -> tuple[str, ...]:
+    def read(self, api: AttemptApi, machine: Instance) -> tuple[str, ...]:
         """The boot script's whole lines since the last time. Raises ApiError."""
         if self._machine != (machine.zone, machine.name):
             self._machine, self._next, self._rest = (machine.zone, machine.name), 0, ""

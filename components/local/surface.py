@@ -19,13 +19,14 @@ import pulumi
 import catalog
 import results_folder
 from benchmark_job.order import PROJECT_ROOT, RunOrder
-from components.interface import Capacity, Control, Execution, Held, SurfaceError
+from components.interface import Capacity, Control, Execution, Held, Standings, SurfaceError
 from components.local import containers
 from components.local.machine import LocalMachine, LocalMachineArgs
 from components.redaction import Redactor
 from placement.ladder import ANY_TIER, Rung
 from placement.ledger import Attempt
 from placement.verdicts import CannotSay, Kind, Offers, Preflight, Question
+from settings import Settings
 
 _POLL_S = 0.2
 _REPEAT_PROGRESS_S = 15.0
@@ -47,6 +48,13 @@ _PASSED_ON_PREFIXES = (
 )
 
 
+UPLOADS = False
+
+
+def check(_settings: Settings) -> None:
+    """See `components.interface.Surface`. What this machine can't do shows when it is asked to."""
+
+
 def resolve_image(image: str) -> str:
     """See `components.interface.Surface`."""
     return containers.find(image).resolve(image)
@@ -57,9 +65,13 @@ def declare(name: str, capacity: Capacity, opts: pulumi.ResourceOptions) -> pulu
     return LocalMachine(name, LocalMachineArgs(rung=capacity.rung.id, tier=capacity.rung.tier), opts)
 
 
-def preflight() -> Preflight:
+def preflight(_stack: str) -> Preflight:
     """See `components.interface.Surface`."""
     return _ThisMachine()
+
+
+def declare_standing(_name: str, _standings: Standings, _opts: pulumi.ResourceOptions) -> None:
+    """See `components.interface.Surface`. This machine needs nothing."""
 
 
 def alive(_attempt: Attempt) -> bool:

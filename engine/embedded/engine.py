@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import logging
 import os
 import runpy
 import sys
@@ -137,12 +135,11 @@ class EmbeddedEngine:
             )
             await pulumi.runtime.run_in_stack(main)
 
-        # A failing program leaves futures that nobody awaits; asyncio's complaints about them would bury the failure.
-        asyncio_log = logging.getLogger("asyncio")
-        level, asyncio_log.level = asyncio_log.level, logging.CRITICAL
-        gc.freeze()  # what is here already is nothing that the program leaves; looking through it all takes a while
         with _working_directory(self._project), ThreadPoolExecutor(PARALLEL) as executor:
             loop = asyncio.new_event_loop()
+            # A failing program leaves futures that nobody awaits. asyncio would complain of each, whenever it is
+            # collected, and bury the failure.
+            loop.set_exception_handler(lambda _loop, _context: None)
             loop.set_default_executor(executor)
             try:
                 copy_context().run(loop.run_until_complete, program())
@@ -159,10 +156,6 @@ class EmbeddedEngine:
                 # Operations in flight end first: their outcome belongs into the state.
                 executor.shutdown(wait=True)
                 loop.close()
-                # What nobody awaited complains when it is collected, and in a walk the process lives on.
-                gc.collect()
-                gc.unfreeze()
-                asyncio_log.setLevel(level)
         return None
 
     def _monitor(self, snapshot: Snapshot, config: StackConfig, display: Display, *, preview: bool) -> Monitor:

@@ -22,7 +22,7 @@ from engine.base import PROJECT, EngineError
 from engine.embedded import properties
 from engine.embedded.display import Display
 from engine.embedded.properties import Properties
-from engine.embedded.providers import Diff, Provider
+from engine.embedded.providers import DYNAMIC_PACKAGE, Diff, Provider
 from engine.embedded.state import Resource, Snapshot
 
 STACK_TYPE = "pulumi:pulumi:Stack"
@@ -32,7 +32,6 @@ MAX_ERROR_HOOK_RETRIES = 100  # as in the Pulumi CLI
 _REFUSED_OPTIONS = {
     "importId": "import_",
     "aliases": "aliases",
-    "aliasURNs": "aliases",
     "transforms": "transforms",
     "state_migrations": "state_migrations",
     "replace_with": "replace_with",
@@ -200,6 +199,11 @@ class Monitor(MockMonitor):
         for field, option in _REFUSED_OPTIONS.items():
             if getattr(request, field):
                 raise Refused(f"the option {option}", urn)
+        # A provider's SDK lists the types that a resource had in its older versions. Such an alias, of the same name,
+        # means something only where the state has a resource of that old type.
+        for alias in request.aliasURNs:
+            if alias.rpartition("::")[2] != request.name or self._snapshot.find(alias) is not None:
+                raise Refused("the option aliases", urn)
         if request.HasField("replacement_trigger"):
             raise Refused("the option replacement_trigger", urn)
         package = request.type.partition(":")[0]
@@ -261,12 +265,10 @@ class Monitor(MockMonitor):
         with self._lock:
             urn = self.make_urn("", type_, "default")
             existing = self._snapshot.find(urn)
-            # A dynamic provider is configured with the whole config, any other with its own part of it.
-            config = {
-                key if package == DYNAMIC_PACKAGE else key.partition(":")[2]: value
-                for key, value in self._config.items()
-                if package == DYNAMIC_PACKAGE or key.startswith(f"{package}:")
-            }
+            config = dict(self._config)  # all of it for dynamic providers; for any other its own part
+            if package != DYNAMIC_PACKAGE:
+                own = f"{package}:"
+                config = {key.removeprefix(own): value for key, value in config.items() if key.startswith(own)}
             resource = Resource(
                 urn=urn,
                 type=type_,

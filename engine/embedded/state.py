@@ -82,6 +82,8 @@ class Snapshot:
         self._passphrase = passphrase
         self._crypter: Passphrase | None = None
         self._ciphertexts: dict[str, str] = {}
+        self._texts: dict[int, tuple[tuple[object, ...], str]] = {}
+        self._stale = False  # whether what is on the disk says that an operation is under way which has ended
         self._lock = threading.RLock()  # several operations end at once
         self._load()
 
@@ -90,16 +92,20 @@ class Snapshot:
         return next((one for one in self.resources if one.urn == urn and not one.delete), None)
 
     def put(self, resource: Resource) -> None:
-        """Add the resource, or replace the live one of its name."""
+        """Add the resource, or replace the live one of its name; one that is the same isn't written again."""
         with self._lock:
-            resource.modified = _now()
-            resource.created = resource.created or resource.modified
+            now = _now()
             for index, existing in enumerate(self.resources):
                 if existing.urn == resource.urn and not existing.delete:
+                    resource.created, resource.modified = resource.created or now, existing.modified
+                    if resource == existing and resource is not existing and not self._stale:
+                        return
                     self.resources[index] = resource
                     break
             else:
+                resource.created = resource.created or now
                 self.resources.append(resource)
+            resource.modified = now
             self.save()
 
     def remove(self, resource: Resource) -> None:
@@ -125,6 +131,7 @@ class Snapshot:
         # Not saved here: what the operation came to is saved next, in one write with its end.
         with self._lock:
             self.pending.remove(entry)
+            self._stale = True
 
     def save(self) -> None:
         """Write the state; it is on the disk when this returns."""
@@ -138,25 +145,38 @@ class Snapshot:
         self.resources.sort(key=lambda one: (one.delete, order.get(one.urn, len(order))))
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(".tmp")
-        document = self._document()
-        # In one piece and one line: it is written for each step, and indenting takes twenty times as long.
-        text = json.dumps(document)
+        text = self._document()
         with temporary.open("w") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self.path)
+        self._stale = False
 
-    def _document(self) -> Properties:
-        resources = [self._closed(resource) for resource in self.resources]
-        pending = [{"resource": self._closed(resource), "type": kind} for kind, resource in self.pending]
-        deployment: Properties = {"manifest": {"time": _now(), "magic": "", "version": ""}}
+    def _document(self) -> str:
+        """The state's text. It is made for each step: on few lines, and each resource's part once until it changes."""
+        resources = ",\n".join(self._text(resource) for resource in self.resources)
+        pending = [
+            f'{{"resource": {self._text(resource)}, "type": {json.dumps(kind)}}}' for kind, resource in self.pending
+        ]
+        parts = {"manifest": json.dumps({"time": _now(), "magic": "", "version": ""})}
         if self._crypter is not None:
-            deployment["secrets_providers"] = {"type": "passphrase", "state": {"salt": self._crypter.salt}}
-        deployment["resources"] = resources
+            parts["secrets_providers"] = json.dumps({"type": "passphrase", "state": {"salt": self._crypter.salt}})
+        parts["resources"] = f"[{resources}]"
         if pending:
-            deployment["pending_operations"] = pending
-        return {"version": FORMAT_VERSION, "deployment": deployment}
+            parts["pending_operations"] = f"[{', '.join(pending)}]"
+        deployment = ", ".join(f'"{name}": {text}' for name, text in parts.items())
+        return f'{{"version": {FORMAT_VERSION}, "deployment": {{{deployment}}}}}'
+
+    def _text(self, resource: Resource) -> str:
+        # A resource is changed by giving it other values, never inside of them; the ones that were written are kept
+        # here, so that no other value can have the same identity.
+        values = tuple(vars(resource).values())
+        written, text = self._texts.get(id(resource), ((), ""))
+        if len(written) != len(values) or any(one is not other for one, other in zip(written, values, strict=True)):
+            text = json.dumps(self._closed(resource))
+            self._texts[id(resource)] = (values, text)
+        return text
 
     def _closed(self, resource: Resource) -> Properties:
         def close(wrapped: Properties) -> Properties:

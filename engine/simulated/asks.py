@@ -201,7 +201,11 @@ def _of_template(
         surface="gce",
         region=region,
         shapes=tuple(shape("gce", t, accelerator, count) for t in machine_types),
-        purchase=_purchase(scheduling.get("provisioningModel"), bool(scheduling.get("preemptible"))),
+        purchase=_purchase(
+            _mapping(template.get("reservationAffinity")).get("type"),
+            scheduling.get("provisioningModel"),
+            bool(scheduling.get("preemptible")),
+        ),
         size=size,
         project=_optional(project),
         zones=zones,
@@ -212,7 +216,9 @@ def _of_template(
     )
 
 
-def _purchase(model: object, preemptible: bool) -> str:
+def _purchase(reservation: object, model: object, preemptible: bool) -> str:
+    if reservation == "SPECIFIC_RESERVATION":
+        return Purchase.RESERVED.value
     known = {"SPOT": Purchase.SPOT, "FLEX_START": Purchase.FLEX_START, "RESERVATION_BOUND": Purchase.RESERVED}
     return known.get(str(model), Purchase.SPOT if preemptible else Purchase.ON_DEMAND).value
 

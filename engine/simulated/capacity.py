@@ -336,7 +336,9 @@ class Capacity:
         if ask.surface == "cloud-run":
             up = seconds.cloud_run + seconds.pull_per_gb * self.scenario.image.gb / 10  # images are streamed there
         else:
-            up = seconds.boot + (seconds.drivers if shape.gpus else 0) + seconds.pull_per_gb * self.scenario.image.gb
+            # ECS's GPU image of the machine brings the drivers; on Google's machines they are installed first.
+            drivers = seconds.drivers if shape.gpus and ask.surface != "ecs" else 0
+            up = seconds.boot + drivers + seconds.pull_per_gb * self.scenario.image.gb
         self.after(up, lambda: self._booted(live))
         if ask.max_seconds is not None and not ask.is_job:
             self.after(ask.max_seconds, lambda: self._expire(live))

@@ -245,6 +245,11 @@ class Cloud:
                 if holding.ask:
                     self._resize(holding, size)
 
+    def resources(self, attempt: str) -> tuple[Resource, ...]:
+        """What bears the label of an attempt, or was made for what does, oldest first."""
+        with self._request("resources", attempt):
+            return tuple(_resource(h) for h in self._capacity.of_attempt.get(attempt_key(attempt), ()))
+
     def leftovers(self, stack: str) -> tuple[Resource, ...]:
         """What bears the label of a stack, oldest first."""
         with self._request("leftovers", stack):
@@ -572,7 +577,12 @@ class Cloud:
         return False
 
     def _started(self, holding: Holding) -> None:
-        """A schedule sets its group's size at its time, even if nobody asks again."""
+        """A resize request asks its group for more machines; a schedule sets its group's size at its time."""
+        if holding.type_token.startswith("gcp:compute/regionResizeRequest:"):
+            for group in list(self._references.get(str(holding.inputs.get("instanceGroupManager")), ())):
+                if group.ask is not None and group.type_token.startswith("gcp:compute/regionInstanceGroupManager:"):
+                    self._resize(group, group.size + int(float(holding.inputs.get("resizeBy") or 0)))
+            return
         if not holding.type_token.startswith("aws:autoscaling/schedule:"):
             return
         start, size = holding.inputs.get("startTime"), holding.inputs.get("desiredCapacity")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import catalog
-from catalog import Purchase, Surface
+from catalog import Purchase, Quota, Surface
 from engine.simulated.asks import Shape, in_registry, repository_of, zone_name
 from engine.simulated.capacity import Capacity
 from engine.simulated.grants import NEEDS, PULL, PULL_ECR, mend, name_of
@@ -40,7 +42,7 @@ def offers(capacity: Capacity, question: Question) -> Offers:
     """By machine type, and by accelerator too: an N1 is listed where its accelerator may not be."""
     found: dict[str, list[str]] = {}
     region = question.region or ""
-    for shape in shapes_of(question.surface):
+    for shape in _sold_in(question.surface, region):
         if question.machine_types and shape.machine_type not in question.machine_types:
             continue
         zones = [z for z in capacity.market.zones(shape, region) if capacity.market.offered(shape, region, z) != "no"]
@@ -52,30 +54,43 @@ def offers(capacity: Capacity, question: Question) -> Offers:
     return Offers({name: tuple(sorted(zones)) for name, zones in found.items()})
 
 
+@lru_cache(maxsize=1024)
+def _sold_in(surface: str, region: str) -> tuple[Shape, ...]:
+    return tuple(shape for shape in shapes_of(surface) if shape.offer is not None and region in shape.offer.regions)
+
+
 def quotas(capacity: Capacity, question: Question) -> Quotas:
     """Those of a region, or the global ones, that the surface's shapes take of. What a scenario hides isn't there."""
-    states: dict[tuple[str, str, tuple[tuple[str, str], ...]], QuotaState] = {}
+    states: list[QuotaState] = []
     region = question.region or ""
-    for shape in shapes_of(question.surface):
+    for quota in _quotas_of(question.surface):
+        if (quota.scope == "global") != (question.region is None):
+            continue
+        limit = capacity.market.limit(quota, region, question.project, capacity.minutes())
+        if limit.shown:
+            usage = capacity.usage(key_of(quota, region, question.project))
+            states.append(
+                QuotaState(
+                    service=quota.service,
+                    quota_id=quota.quota_id,
+                    limit=limit.limit,
+                    usage=usage + limit.used + capacity.others(quota, region),
+                    dimensions=quota.dimensions,
+                    held_by=capacity.takers(quota, region, question.project),
+                )
+            )
+    return Quotas(tuple(states))
+
+
+@lru_cache(maxsize=16)
+def _quotas_of(surface: str) -> tuple[Quota, ...]:
+    """Each quota that a surface's shapes take of, once."""
+    found: dict[tuple[str, str, tuple[tuple[str, str], ...]], Quota] = {}
+    for shape in shapes_of(surface):
         for purchase in Purchase:
             for quota in needs(shape, purchase):
-                if (quota.scope == "global") != (question.region is None):
-                    continue
-                key = (quota.service, quota.quota_id, quota.dimensions)
-                if key in states:
-                    continue
-                limit = capacity.market.limit(quota, region, question.project, capacity.minutes())
-                if limit.shown:
-                    usage = capacity.usage(key_of(quota, region, question.project))
-                    states[key] = QuotaState(
-                        service=quota.service,
-                        quota_id=quota.quota_id,
-                        limit=limit.limit,
-                        usage=usage + limit.used + capacity.others(quota, region),
-                        dimensions=quota.dimensions,
-                        held_by=capacity.takers(quota, region, question.project),
-                    )
-    return Quotas(tuple(states.values()))
+                found.setdefault((quota.service, quota.quota_id, quota.dimensions), quota)
+    return tuple(found.values())
 
 
 def grants(capacity: Capacity, question: Question) -> Grants:
@@ -143,7 +158,8 @@ def prices(capacity: Capacity, question: Question) -> Prices:
     region = question.region or ""
     for machine_type in question.machine_types:
         sold = catalog.offers(surface=question.surface, machine_type=machine_type, region=region)
-        shapes = [s for s in shapes_of(question.surface) if s.offer in sold]
+        named = (shape for shape in shapes_of(question.surface) if shape.machine_type == machine_type)
+        shapes = [shape for shape in named if shape.offer in sold]
         if len(shapes) != 1:
             continue
         zone = next(iter(capacity.market.zones(shapes[0], region)), None)

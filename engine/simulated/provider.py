@@ -6,7 +6,6 @@ The embedded engine calls one directly; grpc_provider.py serves the same one to 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -190,8 +189,8 @@ def _token(urn: str) -> str:
 def _give_name(type_: ResourceType, urn: str, olds: Properties, inputs: Properties) -> None:
     """Make up a name where the program gives none.
 
-    It is the same in each update (hash of the urn), and another one where the resource has to be replaced, so that the
-    new one can be made before the old one goes.
+    It is the same in each update (a hash of the urn), and another one (with the old name in it) where the resource has
+    to be replaced, so that the new one can be made before the old one goes.
     """
     path = type_.name_path
     if not path or _get(inputs, path) is not None or inputs.get("namePrefix") is not None:
@@ -203,8 +202,7 @@ def _give_name(type_: ResourceType, urn: str, olds: Properties, inputs: Properti
         if not type_.compare({key: value for key, value in olds.items() if key != DEFAULTS}, inputs).replaces:
             return
         _put(inputs, path, None)
-    forcing = {name: inputs.get(name) for name in type_.compare({}, inputs).fields if name not in (path[0], DEFAULTS)}
-    digest = hashlib.sha256(f"{urn}\n{json.dumps(forcing, sort_keys=True)}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{urn}\n{old_name or ''}".encode()).hexdigest()
     _put(inputs, path, f"{_urn_name(urn)}-{digest[:NAME_HEX]}")
     inputs[DEFAULTS] = [path[-1]]
 

@@ -21,7 +21,7 @@ import catalog
 import results_folder
 from benchmark_job.order import RunOrder
 from catalog import Purchase, Surface
-from components.interface import Capacity, Control, Execution, Held, SurfaceError
+from components.interface import Capacity, Control, Execution, Held, Standings, SurfaceError
 from components.waiting import Seen, wait_for_capacity
 from engine import rehearsal
 from engine.simulated.cloud import Cloud, CloudError
@@ -31,10 +31,11 @@ from placement.ladder import Rung
 from placement.ledger import Attempt
 from placement.verdicts import CannotSay, Kind, Offers, Preflight, Question
 from placement.walk import retry_delay
+from settings import Settings
 
 _POLL_S = 10.0
 _WATCH_S = 60.0  # as the second incident polled for its results
-_BUILT_IN = "gpubench-workload"  # the built-in workload's image, until its registry has landed
+BUILT_IN = "gpubench-workload"  # the built-in workload's image, until its registry has landed
 _BOOT_IMAGE = "projects/deeplearning-platform-release/global/images/family/common-cu129-ubuntu-2404-nvidia-580"
 
 
@@ -66,13 +67,10 @@ def specs(capacity: Capacity) -> tuple[Spec, ...]:
     return makers[capacity.rung.surface](capacity)
 
 
-def stand_in(name: str) -> StandIn:
-    """The stand-in of a surface."""
-    return StandIn(Surface(name))
-
-
 class StandIn:
     """See `components.interface.Surface`."""
+
+    UPLOADS = False
 
     def __init__(self, surface: Surface) -> None:
         self._surface = surface
@@ -82,7 +80,10 @@ class StandIn:
         name, _, digest = image.partition("@")
         return f"{name}@{digest or 'sha256:' + hashlib.sha256(name.encode()).hexdigest()}"
 
-    def preflight(self) -> Preflight:
+    def check(self, settings: Settings) -> None:
+        """A rehearsal takes any settings: nothing leaves this machine."""
+
+    def preflight(self, _stack: str) -> Preflight:
         """The simulated cloud's own answers."""
         return _ThisMachine() if self._surface is Surface.LOCAL else rehearsal.cloud()
 
@@ -90,9 +91,15 @@ class StandIn:
         """The attempt's resources, one after the other, each with the hooks that explain its failure."""
         return _StandInCapacity(name, capacity, opts)
 
+    def declare_standing(
+        self, _name: str, _standings: Standings, _opts: pulumi.ResourceOptions
+    ) -> pulumi.ComponentResource | None:
+        """A stand-in needs nothing beside its capacity."""
+        return None
+
     def execute(self, order: RunOrder, execution: Execution, control: Control) -> None:
         """Wait for a machine, let the run's time pass, and leave results that say that nothing was measured."""
-        _seal(order, execution, execute(patient(rehearsal.cloud()), order, control.say, execution.is_stopped))
+        seal(order, execution, execute(patient(rehearsal.cloud()), order, control.say, execution.is_stopped))
 
     def alive(self, attempt: Attempt) -> bool:
         """Whether it has a machine, or waits for one that was asked for."""
@@ -169,7 +176,7 @@ def _gce(capacity: Capacity) -> tuple[Spec, ...]:
         "region": region,
         "machineType": rung.machine_types[0],
         "labels": dict(capacity.labels),
-        "metadata": {"gpubench-image": capacity.image or _BUILT_IN},
+        "metadata": {"gpubench-image": capacity.image or BUILT_IN},
         "disks": [{"boot": True, "autoDelete": True, "sourceImage": _BOOT_IMAGE, "diskSizeGb": 200}],
         "networkInterfaces": [{"network": "default"}],
         "scheduling": {
@@ -302,7 +309,7 @@ def _fargate(capacity: Capacity) -> tuple[Spec, ...]:
         "networkMode": "awsvpc",
         "cpu": str(offer.vcpu * 1024),
         "memory": str(int((offer.ram_gb or 16) * 1024)),
-        "containerDefinitions": json.dumps([{"name": "benchmark", "image": capacity.image or _BUILT_IN}]),
+        "containerDefinitions": json.dumps([{"name": "benchmark", "image": capacity.image or BUILT_IN}]),
         "tags": tags,
     }
     provider = "FARGATE_SPOT" if rung.purchase is Purchase.SPOT else "FARGATE"
@@ -324,7 +331,7 @@ def _cloud_run(capacity: Capacity) -> tuple[Spec, ...]:
     offer = rung.offers[0]
     limits = {"cpu": str(offer.vcpu), "memory": f"{offer.ram_gb or 16:g}Gi"}
     task: dict[str, Any] = {
-        "containers": [{"image": capacity.image or _BUILT_IN, "resources": {"limits": limits}}],
+        "containers": [{"image": capacity.image or BUILT_IN, "resources": {"limits": limits}}],
         "maxRetries": 0,
         "timeout": f"{_seconds(capacity)}s",
     }
@@ -371,8 +378,13 @@ def _seconds(capacity: Capacity) -> int:
     return max(600, int(capacity.hours * 3600))
 
 
+_COMING_S = 300.0
+"""How long an Auto Scaling group may take until it has a machine, a shortage that is waited for included."""
+
+
 def _end_time(capacity: Capacity) -> str:
-    return results_folder.utc_text(rehearsal.cloud().now() + timedelta(seconds=_seconds(capacity)))
+    # It is set before there is a machine, whose time it is that is limited.
+    return results_folder.utc_text(capacity.begun + timedelta(seconds=_COMING_S + _seconds(capacity)))
 
 
 # -- what the watch sees -----------------------------------------------------------------------------------------------
@@ -428,12 +440,16 @@ class Executed:
 
 
 def execute(
-    cloud: Cloud, order: RunOrder, say: Callable[[str], None], stopped: Callable[[], bool] = lambda: False
+    cloud: Cloud,
+    order: RunOrder,
+    say: Callable[[str], None],
+    stopped: Callable[[], bool] = lambda: False,
+    look: Callable[[], Seen] | None = None,
 ) -> Executed:
     """Carry an order out on what its attempt has asked for: wait for a machine, then let the run's time pass.
 
     Raises SurfaceError, with the cloud's own words, where no machine comes or it is taken away, and where a person has
-    ``stopped`` it; CloudError where a request is refused.
+    ``stopped`` it; CloudError where a request is refused. ``look``: the surface's own watch, where it has landed.
     """
     if order.surface == Surface.LOCAL:
         minutes = cloud.run_minutes("cpu")
@@ -443,7 +459,7 @@ def execute(
         # First: pools that scale from 0 and Cloud Run get a machine only because a run waits for one.
         cloud.start_run(order.attempt, order.run, order.timeout_s)
         wait_for_capacity(
-            partial(seen, cloud, order.attempt),
+            look or partial(seen, cloud, order.attempt),
             where=Where(surface=order.surface),
             clock=cloud,
             limit_s=order.wait_s,
@@ -484,7 +500,7 @@ def _machine(cloud: Cloud, attempt: str) -> Machine | None:
     return machines[-1] if machines else None
 
 
-def _seal(order: RunOrder, execution: Execution, done: Executed) -> None:
+def seal(order: RunOrder, execution: Execution, done: Executed) -> None:
     """Results that hold no measurement, and say that they are a rehearsal's."""
     failed, machine = done.failed, done.machine
     stamps: dict[str, Any] = {**order.stamps, "attempt": execution.folder.name, "rehearsal": True}

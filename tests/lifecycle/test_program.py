@@ -334,11 +334,11 @@ def test_one_stack_has_one_master(project: Project) -> None:
 
 
 def test_a_surface_that_is_not_built_yet_is_refused_in_words(project: Project) -> None:
-    project.configure(ladder=[{"surface": "gce", "project": "my-project", "region": "us-central1", "tier": "l4"}])
+    project.configure(ladder=[{"surface": "gke", "project": "my-project", "region": "us-central1", "tier": "l4"}])
     for command in ("up", "preview"):
         refused = project.run(command, check=False)
         assert refused.returncode == 2, refused.stdout
-        assert "surface gce isn't built yet; this version runs local" in refused.stdout
+        assert "surface gke isn't built yet; this version runs gce, local" in refused.stdout
 
 
 def test_bad_config_is_refused_before_anything_happens(project: Project) -> None:

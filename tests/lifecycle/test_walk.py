@@ -20,7 +20,7 @@ from engine import rehearsal
 from engine.simulated import connection, grpc_provider
 from engine.simulated.clock import SimulatedClock
 from engine.simulated.cloud import Cloud
-from engine.simulated.model import Machine, Sighting
+from engine.simulated.model import Machine, RunState, Sighting
 from engine.simulated.scenario import Scenario
 from placement.ledger import Attempt, Ledger, Outcome
 from tests.lifecycle.harness import STACK, Project, wait_for
@@ -37,7 +37,7 @@ LOCAL = {"surface": "local"}
 
 
 class SlowCloud(Cloud):
-    """Takes real time to look at an attempt and to make something, so that a test can kill who asks."""
+    """Takes real time to look at an attempt or a run and to make something, so that a test can kill who asks."""
 
     pause = create_pause = 0.0
     creating = False
@@ -46,6 +46,10 @@ class SlowCloud(Cloud):
         self.creating = True
         time.sleep(self.create_pause)
         return super().create(type_token, name, inputs)
+
+    def run_state(self, attempt: str, run: str) -> RunState:
+        time.sleep(self.pause)
+        return super().run_state(attempt, run)
 
     def look(self, attempt: str) -> tuple[Sighting, ...]:
         time.sleep(self.pause)
@@ -88,6 +92,7 @@ def rehearse(project: Project) -> Iterator[Any]:
             cloud = SlowCloud(made, SimulatedClock(made.start))
             held.enter_context(connection.serve(cloud))
             project.environment[rehearsal.VARIABLE] = os.environ[rehearsal.VARIABLE]
+            project.environment[rehearsal.STAND_INS_VARIABLE] = "1"  # the walk alone: a cloud's SDK takes seconds
             if project.engine == "pulumi":
                 attached = held.enter_context(grpc_provider.serve(cloud, rehearsal.PACKAGES))
                 project.environment["PULUMI_DEBUG_PROVIDERS"] = attached

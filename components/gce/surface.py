@@ -1,0 +1,340 @@
+"""Surface `gce`: GPU machines of Compute Engine. See `components.interface.Surface`, which this module implements."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+import pulumi
+
+import results_folder
+from benchmark_job.bucket import Bucket, BucketError, Fetch
+from benchmark_job.order import RunOrder
+from components import image_digest
+from components.gce import images, metadata, names
+from components.gce import sweep as sweeping
+from components.gce.api import ApiError, AttemptApi, GoogleApi, Instance, ResourceKind
+from components.gce.watch import Watch
+from components.interface import Capacity, Control, Execution, Held, Standings, SurfaceError
+from components.waiting import wait_for_capacity
+from placement.causes import Cause, Where, classify
+from placement.clock import SystemClock
+from placement.ladder import Rung
+from placement.ledger import Attempt
+from placement.verdicts import CannotSay, Preflight
+
+if TYPE_CHECKING:
+    from settings import Settings
+
+T = TypeVar("T")
+
+UPLOADS = True
+
+POLL_S = 10.0
+_UPLOAD_GRACE_S = 60.0  # a machine that has gone may have put its last objects there a moment before
+_MACHINES = (str(ResourceKind.GROUP), str(ResourceKind.INSTANCE))
+_OVERHEAD_S = 45 * 60.0  # boot, driver, a pull of tens of GB: what a run's machine takes beside the run itself
+
+
+def check(settings: Settings) -> None:
+    """See `components.interface.Surface`."""
+    if settings.results.kind != "gs":
+        raise SurfaceError(
+            f"gpubench:results: {settings.results.url}: a machine on Compute Engine can't write into a folder here. "
+            "Name a bucket, which is made if it isn't there: gpubench:results: gs://my-project-gpubench/results",
+            Cause.BAD_REQUEST,
+        )
+    if settings.benchmark.image is None:
+        raise SurfaceError(
+            "gpubench:benchmark: a machine on Compute Engine runs a container, and `image` names none. For the "
+            "built-in workload build workload/Containerfile, push it, and name it here (docs/gce.md shows how)",
+            Cause.BAD_REQUEST,
+        )
+
+
+def resolve_image(image: str) -> str:
+    """See `components.interface.Surface`."""
+    return image_digest.resolve(image)
+
+
+def preflight(stack: str) -> Preflight:
+    """See `components.interface.Surface`."""
+    from components.gce.preflight import GcePreflight
+
+    return GcePreflight(api(), stack)
+
+
+def declare_standing(name: str, standings: Standings, opts: pulumi.ResourceOptions) -> pulumi.ComponentResource | None:
+    """See `components.interface.Surface`."""
+    from components.gce.standing import Standing, StandingArgs
+
+    settings = standings.settings
+    projects = dict.fromkeys(rung.place.project for rung in standings.rungs if rung.place.project)
+    return Standing(
+        name,
+        StandingArgs(
+            settings=settings,
+            stack=standings.stack,
+            projects=tuple(projects),
+            secrets=standings.secrets,
+            labels=standings.labels,
+            bucket_exists=standings.adopts and _bucket_exists(settings),
+            registry_exists=standings.adopts and _registry_exists(settings),
+            hooks=standings.hooks,
+        ),
+        opts,
+    )
+
+
+def declare(name: str, capacity: Capacity, opts: pulumi.ResourceOptions) -> pulumi.ComponentResource:
+    """See `components.interface.Surface`. Imported only now: pulumi_gcp takes seconds and 200 MB."""
+    from components.gce.standing import Standing
+    from components.gce.vm import GpuVm, GpuVmArgs
+
+    rung, google = capacity.rung, capacity.settings.google
+    standing = capacity.standing
+    assert isinstance(standing, Standing) and rung.place.project and rung.place.region
+    identity = standing.identities[rung.place.project]
+    offer = next(iter(rung.offers), None)
+    return GpuVm(
+        name,
+        GpuVmArgs(
+            project=rung.place.project,
+            region=rung.place.region,
+            zones=_zones(capacity),
+            machine_types=rung.machine_types,
+            accelerator=offer.accelerator if offer else None,
+            gpus=rung.count,
+            purchase=rung.purchase,
+            reservation=rung.reservation,
+            max_seconds=capacity.hours * 3600,
+            base_name=names.base_name(capacity.attempt),
+            service_account=identity.email,
+            end_role=identity.end_role,
+            subnet=google.subnet,
+            nat=google.nat,
+            boot_disk_gb=int(google.boot_disk_gb or images.DEFAULT_DISK_GB),
+            metadata=_metadata(capacity, identity.secrets),
+            labels=capacity.labels,
+            hooks=capacity.hooks,
+            after=[standing],
+        ),
+        opts,
+    )
+
+
+def execute(order: RunOrder, execution: Execution, control: Control) -> None:
+    """See `components.interface.Surface`. Waits for the machine, then brings home what it measures, as it comes."""
+    carry_out(api(), order, execution, control)
+
+
+def alive(attempt: Attempt) -> bool:
+    """See `components.interface.Surface`."""
+    return _said(lambda: sweeping.alive(api(), attempt))
+
+
+def sweep(attempt: Attempt) -> None:
+    """See `components.interface.Surface`."""
+
+    def swept() -> None:
+        # What costs nothing is the engine's to delete, which knows it from its state; a machine must go now.
+        left = [(what, why) for what, why in sweeping.sweep(api(), attempt).left if what.startswith(_MACHINES)]
+        if left:
+            listed = "\n".join(f"{what}: {why}" for what, why in left)
+            raise SurfaceError(f"attempt {attempt.id} still has a machine:\n{listed}", Cause.TRANSIENT)
+
+    _said(swept)
+
+
+def held(attempt: Attempt, rung: Rung) -> Held:
+    """See `components.interface.Surface`. What can't be asked now counts as nothing held: the ledger needs its end."""
+    try:
+        return sweeping.held(api(), attempt, rung, datetime.now(UTC))
+    except (ApiError, CannotSay) as error:
+        pulumi.log.debug(f"what {attempt.id} held isn't known: {error}")
+        return Held()
+
+
+def api() -> GoogleApi:
+    """The real one; it asks nobody until it is used."""
+    global _api
+    if _api is None:
+        from components.gce.google import Google
+
+        _api = Google()
+    return _api
+
+
+_api: GoogleApi | None = None
+
+
+def carry_out(api_: AttemptApi, order: RunOrder, execution: Execution, control: Control) -> None:
+    """As `execute`, asking this API. Raises SurfaceError where no machine comes, or none of its results."""
+    assert order.project and order.region
+    watch = Watch(api_, order.project, order.region, order.attempt)
+    where = Where(surface="gce", project=order.project, region=order.region, tier=order.tier)
+    fetch = Fetch(Bucket(order.store), order.run, order.attempt, execution.folder, execution.log)
+    try:
+        if _said(fetch.advance):
+            return  # an earlier update was killed while it waited for these
+        wait_for_capacity(
+            lambda: _said(watch.seen),
+            where=where,
+            clock=SystemClock(),
+            limit_s=order.wait_s,
+            poll_s=POLL_S,
+            say=control.say,
+            stopped=execution.is_stopped,
+        )
+        _follow(api_, order, execution, control, watch, fetch)
+    except SurfaceError:
+        try:
+            _shrink(api_, order)
+        except SurfaceError as error:
+            control.say(f"its group could not be told to ask for no more machines: {error}")
+        raise
+
+
+def _follow(
+    api_: AttemptApi, order: RunOrder, execution: Execution, control: Control, watch: Watch, fetch: Fetch
+) -> None:
+    """Bring the run's results home until they are whole, or its machine is gone."""
+    begun, told, asked_to_stop = datetime.now(UTC), "", False
+    deadline = time.monotonic() + order.timeout_s + _OVERHEAD_S
+    gone_since: float | None = None
+    while not _said(fetch.advance):
+        progress = _said(watch.progress)
+        step = " ".join(one for one in (progress.phase, progress.run) if one)
+        if step and step != told:
+            control.say(f"{step} on {watch.machine.name if watch.machine else 'its machine'}")
+            told = step
+        if execution.is_stopped() and not asked_to_stop and watch.machine is not None:
+            asked_to_stop = True
+            _said(partial(_tell_to_stop, api_, watch.machine))
+        now = time.monotonic()
+        gone_since = (gone_since or now) if progress.gone else None
+        if gone_since is not None and now - gone_since >= _UPLOAD_GRACE_S:
+            _seal(order, execution, begun, _why_gone(progress.taken, progress.failures, order.run, asked_to_stop))
+            return
+        if now > deadline:
+            raise SurfaceError(
+                f"nothing came of run {order.run} within {timedelta(seconds=order.timeout_s + _OVERHEAD_S)}, and its "
+                "machine doesn't say why",
+                Cause.TRANSIENT,
+            )
+        if control.engine_is_gone():
+            raise SurfaceError("the engine that ordered the run is gone")
+        time.sleep(POLL_S)
+
+
+def _tell_to_stop(api_: AttemptApi, machine: Instance) -> None:
+    api_.set_metadata(machine.project, machine.zone, machine.name, metadata.STOP, "1")
+
+
+def _why_gone(taken: str, failures: tuple[tuple[str, str], ...], run: str, stopped: bool) -> str:
+    """What a machine that left no manifest ended of, in the cloud's words or its own."""
+    own = [text for about, text in failures if about in ("", run)]
+    if stopped:
+        return "it was stopped on request; run `gpubench up` again to go on"
+    return taken or "\n".join(own) or "the machine is gone, and left no word of why"
+
+
+def _seal(order: RunOrder, execution: Execution, begun: datetime, why: str) -> None:
+    """Make whole what a machine left that couldn't do it itself: what was measured is kept."""
+    failure = classify(why, Where(surface="gce", project=order.project, region=order.region))
+    interrupted = failure.cause in (Cause.INTERRUPTED, Cause.UNKNOWN)
+    folder = results_folder.ResultsFolder(execution.folder, {**order.stamps, "attempt": order.attempt})
+    folder.seal(
+        results_folder.Status.INTERRUPTED if interrupted else results_folder.Status.FAILED,
+        exit_code=1,
+        started_at=begun,
+        finished_at=datetime.now(UTC),
+        cause=results_folder.Cause(str(failure.cause), failure.code, why, failure.mend),
+        made_by="wrapper",
+    )
+
+
+def _shrink(api_: AttemptApi, order: RunOrder) -> None:
+    """Before an attempt fails: it must ask for no more machines, whatever becomes of us."""
+    lost = Attempt(
+        id=order.attempt, stack=str(order.stamps.get("stack", "")), job="", rung=order.rung, tier=order.tier,
+        region=order.region, begun=datetime.now(UTC), surface="gce", project=order.project,
+    )  # fmt: skip
+    _said(lambda: sweeping.shrink(api_, lost))
+
+
+def _metadata(capacity: Capacity, secrets: pulumi.Output[Mapping[str, str]]) -> Mapping[str, pulumi.Input[str]]:
+    order = capacity.orders[0]
+    assert capacity.image is not None, "checked before anything is declared"
+    code = capacity.settings.benchmark.code
+    told = metadata.MachineOrder(
+        image=capacity.image,
+        # A machine type has one kind of GPU: what was asked for is what comes.
+        runs={
+            one.run: {**one.stamps, **({} if one.tier == "any" else {"obtained_tier": one.tier})}
+            for one in capacity.orders
+        },
+        attempt=capacity.attempt,
+        stack=str(order.stamps.get("stack", "")),
+        results=order.store,
+        timeout_s=order.timeout_s,
+        gpu=order.tier != "cpu",
+        argv=order.argv,
+        env=order.env,
+        code=(code.repository, code.commit) if code else None,
+    )
+    try:
+        attributes = metadata.instance_metadata(told)
+    except ValueError as error:
+        raise pulumi.RunError(str(error)) from None
+    return {**attributes, metadata.SECRETS: secrets.apply(metadata.secret_lines)}
+
+
+def _zones(capacity: Capacity) -> tuple[str, ...]:
+    """What a cloud's hint narrowed the attempt to, else the rung's, else all that the catalogue knows to have it."""
+    rung = capacity.rung
+    listed = {zone: None for offer in rung.offers for zone in offer.zones(rung.place.region or "")}
+    return capacity.zones or rung.place.zones or tuple(listed)
+
+
+def _bucket_exists(settings: Settings) -> bool:
+    try:
+        return Bucket(settings.results.url).exists()
+    except BucketError as error:
+        if pulumi.runtime.is_dry_run():
+            pulumi.log.warn(f"{error}; this preview assumes that it isn't there yet")
+            return False
+        raise SurfaceError(str(error), Cause.PERMISSION) from None
+
+
+def _registry_exists(settings: Settings) -> bool:
+    from catalog.repositories import repository_of
+
+    own = repository_of(f"{settings.registry}/image") if settings.registry else None
+    if own is None:
+        return False
+    try:
+        api().repository_policy(own)
+    except ApiError as error:
+        if error.is_gone:
+            return False
+        raise SurfaceError(f"gpubench:registry: {settings.registry}: {error}") from None
+    except CannotSay as error:
+        if pulumi.runtime.is_dry_run():
+            pulumi.log.warn(f"{error}; this preview assumes that {settings.registry} isn't there yet")
+            return False
+        raise SurfaceError(f"gpubench:registry: {settings.registry}: {error}", Cause.PERMISSION) from None
+    return True
+
+
+def _said(ask: Callable[[], T]) -> T:
+    """An answer; what refuses it, in the cloud's own words, as the surface's error."""
+    try:
+        return ask()
+    except CannotSay as error:
+        raise SurfaceError(str(error), Cause.PERMISSION) from None
+    except (ApiError, BucketError) as error:
+        raise SurfaceError(str(error)) from None

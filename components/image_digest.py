@@ -1,0 +1,111 @@
+"""Which content a tag names now: the digest of an image, asked of its registry."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from components.interface import SurfaceError
+from placement.causes import Cause
+
+_ACCEPT = ", ".join(
+    (
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+    )
+)
+_GOOGLE = re.compile(r"(?:[a-z0-9-]+-docker\.pkg\.dev|(?:[a-z]+\.)?gcr\.io)")
+_PARAMETER = re.compile(r'(\w+)="([^"]*)"')
+_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An image's name in parts: ``host`` (with a port, perhaps), ``path``, and its ``tag``."""
+
+    host: str
+    path: str
+    tag: str
+
+    @classmethod
+    def of(cls, image: str) -> Reference:
+        """As docker reads a name without a digest: docker.io unless the first part looks like a host; ``latest``."""
+        first, slash, rest = image.partition("/")
+        if not slash or not ("." in first or ":" in first or first == "localhost"):
+            first, rest = "docker.io", image if slash else f"library/{image}"
+        head, colon, tag = rest.rpartition(":")
+        path = head if colon and "/" not in tag else rest
+        return cls("registry-1.docker.io" if first == "docker.io" else first, path, tag if path != rest else "latest")
+
+
+def resolve(image: str, *, scheme: str = "https") -> str:
+    """``name@sha256:…`` of what a tag names now; a name with a digest stays. Raises SurfaceError.
+
+    Source of the protocol: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests, and
+    https://distribution.github.io/distribution/spec/auth/token/ for the token.
+    """
+    if "@" in image:
+        return image
+    import requests
+
+    reference = Reference.of(image)
+    url = f"{scheme}://{reference.host}/v2/{reference.path}/manifests/{reference.tag}"
+    headers = {"Accept": _ACCEPT}
+    try:
+        answer = requests.head(url, headers=headers, timeout=_TIMEOUT_S, allow_redirects=True)
+        if answer.status_code == 401:
+            token = _token(answer.headers.get("WWW-Authenticate", ""), reference, image)
+            headers["Authorization"] = f"Bearer {token}"
+            answer = requests.head(url, headers=headers, timeout=_TIMEOUT_S, allow_redirects=True)
+    except requests.RequestException as error:
+        raise SurfaceError(f"benchmark.image: {image}: its registry doesn't answer: {error}", Cause.TRANSIENT) from None
+    if answer.status_code == 404:
+        raise SurfaceError(f"benchmark.image: {image} isn't in its registry: check its name and tag", Cause.IMAGE)
+    if answer.status_code in (401, 403):
+        raise _refused(image, f"HTTP {answer.status_code}")
+    digest = answer.headers.get("Docker-Content-Digest", "")
+    if not answer.ok or not digest.startswith("sha256:"):
+        raise SurfaceError(
+            f"benchmark.image: {image}: its registry answers with HTTP {answer.status_code} and no digest",
+            Cause.TRANSIENT if answer.status_code >= 500 or answer.status_code == 429 else Cause.IMAGE,
+        )
+    return f"{image.removesuffix(f':{reference.tag}')}@{digest}"
+
+
+def _token(challenge: str, reference: Reference, image: str) -> str:
+    """The token that a registry asks for. Google's is got with our own credentials, others' as nobody."""
+    import requests
+
+    asked = dict(_PARAMETER.findall(challenge))
+    if not challenge.lower().startswith("bearer") or "realm" not in asked:
+        raise _refused(image, f"it asks for {challenge or 'credentials'}")
+    auth = ("oauth2accesstoken", _google_token(image)) if _GOOGLE.fullmatch(reference.host) else None
+    wanted = {"service": asked.get("service", ""), "scope": f"repository:{reference.path}:pull"}
+    answer = requests.get(asked["realm"], params=wanted, auth=auth, timeout=_TIMEOUT_S)
+    if not answer.ok:
+        raise _refused(image, f"HTTP {answer.status_code}: {answer.text[:300]}")
+    given = answer.json()
+    return str(given.get("token") or given.get("access_token") or "")
+
+
+def _google_token(image: str) -> str:
+    import google.auth
+    from google.auth.exceptions import GoogleAuthError
+    from google.auth.transport.requests import Request
+
+    try:
+        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+        credentials.refresh(Request())  # type: ignore[no-untyped-call]
+    except GoogleAuthError as error:
+        raise _refused(image, f"no Google credentials: {error}") from None
+    return str(credentials.token)
+
+
+def _refused(image: str, why: str) -> SurfaceError:
+    return SurfaceError(
+        f"benchmark.image: {image}: its registry lets nobody read it who asks like this ({why}). Log in (for Google's "
+        "registries: gcloud auth application-default login), or name the image by its digest (name@sha256:…)",
+        Cause.PERMISSION,
+    )
