@@ -7,7 +7,17 @@ import sys
 
 from benchmarks import side_by_side
 
-NAMES = ("startup", "classifying", "up_overhead", "memory", "harness", "preflight")
+NAMES = (
+    "startup",
+    "classifying",
+    "choosing",
+    "placement",
+    "drill",
+    "up_overhead",
+    "memory",
+    "harness",
+    "preflight",
+)
 
 
 def main() -> int:

@@ -19,6 +19,7 @@ _ACCEPT = ", ".join(
 _GOOGLE = re.compile(r"(?:[a-z0-9-]+-docker\.pkg\.dev|(?:[a-z]+\.)?gcr\.io)")
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 _TIMEOUT_S = 20.0
+_DOCKER_HUB = ("docker.io", "index.docker.io")
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,11 @@ class Reference:
         """As docker reads a name without a digest: docker.io unless the first part looks like a host; ``latest``."""
         first, slash, rest = image.partition("/")
         if not slash or not ("." in first or ":" in first or first == "localhost"):
-            first, rest = "docker.io", image if slash else f"library/{image}"
-        head, colon, tag = rest.rpartition(":")
-        path = head if colon and "/" not in tag else rest
-        return cls("registry-1.docker.io" if first == "docker.io" else first, path, tag if path != rest else "latest")
+            first, rest = "docker.io", image
+        if first in _DOCKER_HUB:
+            first, rest = "registry-1.docker.io", rest if "/" in rest else f"library/{rest}"
+        path, _, tag = rest.partition(":")
+        return cls(first, path, tag or "latest")
 
 
 def resolve(image: str, *, scheme: str = "https") -> str:
@@ -60,17 +62,15 @@ def resolve(image: str, *, scheme: str = "https") -> str:
             headers["Authorization"] = f"Bearer {token}"
             answer = requests.head(url, headers=headers, timeout=_TIMEOUT_S, allow_redirects=True)
     except requests.RequestException as error:
-        raise SurfaceError(f"benchmark.image: {image}: its registry doesn't answer: {error}", Cause.TRANSIENT) from None
+        raise _no_answer(image, f"doesn't answer: {error}", Cause.TRANSIENT) from None
     if answer.status_code == 404:
         raise SurfaceError(f"benchmark.image: {image} isn't in its registry: check its name and tag", Cause.IMAGE)
     if answer.status_code in (401, 403):
         raise _refused(image, f"HTTP {answer.status_code}")
     digest = answer.headers.get("Docker-Content-Digest", "")
     if not answer.ok or not digest.startswith("sha256:"):
-        raise SurfaceError(
-            f"benchmark.image: {image}: its registry answers with HTTP {answer.status_code} and no digest",
-            Cause.TRANSIENT if answer.status_code >= 500 or answer.status_code == 429 else Cause.IMAGE,
-        )
+        cause = Cause.TRANSIENT if _passes(answer.status_code) else Cause.IMAGE
+        raise _no_answer(image, f"answers with HTTP {answer.status_code} and no digest", cause)
     return f"{image.removesuffix(f':{reference.tag}')}@{digest}"
 
 
@@ -84,10 +84,16 @@ def _token(challenge: str, reference: Reference, image: str) -> str:
     auth = ("oauth2accesstoken", _google_token(image)) if _GOOGLE.fullmatch(reference.host) else None
     wanted = {"service": asked.get("service", ""), "scope": f"repository:{reference.path}:pull"}
     answer = requests.get(asked["realm"], params=wanted, auth=auth, timeout=_TIMEOUT_S)
+    said = f"HTTP {answer.status_code}: {answer.text[:300]}"
+    if _passes(answer.status_code):
+        raise _no_answer(image, f"has no token for now: {said}", Cause.TRANSIENT)
     if not answer.ok:
-        raise _refused(image, f"HTTP {answer.status_code}: {answer.text[:300]}")
+        raise _refused(image, said)
     given = answer.json()
-    return str(given.get("token") or given.get("access_token") or "")
+    token = (given.get("token") or given.get("access_token")) if isinstance(given, dict) else None
+    if not token:
+        raise _refused(image, f"its token service answers without a token: {said}")
+    return str(token)
 
 
 def _google_token(image: str) -> str:
@@ -97,10 +103,22 @@ def _google_token(image: str) -> str:
 
     try:
         credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
-        credentials.refresh(Request())  # type: ignore[no-untyped-call]
+        if not credentials.valid:
+            credentials.refresh(Request())  # type: ignore[no-untyped-call]
     except GoogleAuthError as error:
         raise _refused(image, f"no Google credentials: {error}") from None
     return str(credentials.token)
+
+
+def _passes(status: int) -> bool:
+    return status >= 500 or status == 429
+
+
+def _no_answer(image: str, what: str, cause: Cause) -> SurfaceError:
+    return SurfaceError(
+        f"benchmark.image: {image}: its registry {what}. Try again, or name the image by its digest (name@sha256:…)",
+        cause,
+    )
 
 
 def _refused(image: str, why: str) -> SurfaceError:

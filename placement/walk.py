@@ -138,6 +138,8 @@ class Walk:
         tried: frozenset[str] = frozenset()
         choice: Choice | None = None
         assignment = self._unfinished()
+        if assignment is None:
+            self._sweep_again()
         if not self.hands.due():
             if assignment is not None:
                 self.hands.give_up(assignment.attempt, "its runs have results")
@@ -190,6 +192,12 @@ class Walk:
         else:
             return Assignment(attempt, rung, resumed=True)
         return None
+
+    def _sweep_again(self) -> None:
+        """Sweep the last lost attempt again: a walk may have been killed between its end and its sweep."""
+        attempts = self.ledger.attempts()
+        if attempts and attempts[-1].ended is not None and attempts[-1].outcome is not Outcome.WON:
+            self.hands.sweep(attempts[-1])
 
     def _choose(self, tried: frozenset[str]) -> Choice:
         attempts = self.ledger.attempts()

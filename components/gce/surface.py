@@ -73,6 +73,8 @@ def declare_standing(name: str, standings: Standings, opts: pulumi.ResourceOptio
 
     settings = standings.settings
     projects = dict.fromkeys(rung.place.project for rung in standings.rungs if rung.place.project)
+    if not projects:
+        return None
     return Standing(
         name,
         StandingArgs(
@@ -177,6 +179,7 @@ def carry_out(api_: AttemptApi, order: RunOrder, execution: Execution, control: 
     watch = Watch(api_, order.project, order.region, order.attempt)
     where = Where(surface="gce", project=order.project, region=order.region, tier=order.tier)
     fetch = Fetch(Bucket(order.store), order.run, order.attempt, execution.folder, execution.log)
+    stopped = _stopped_since_now(execution)
     try:
         if _said(fetch.advance):
             return  # an earlier update was killed while it waited for these
@@ -187,10 +190,13 @@ def carry_out(api_: AttemptApi, order: RunOrder, execution: Execution, control: 
             limit_s=order.wait_s,
             poll_s=POLL_S,
             say=control.say,
-            stopped=execution.is_stopped,
+            stopped=stopped,
         )
-        _follow(api_, order, execution, control, watch, fetch)
-    except SurfaceError:
+        _follow(api_, order, execution, control, watch, fetch, stopped)
+    except SurfaceError as failed:
+        # What is tried again in place, and the next update after this engine's death, go on with the machine.
+        if control.engine_is_gone() or classify(str(failed), where).cause is Cause.TRANSIENT:
+            raise
         try:
             _shrink(api_, order)
         except SurfaceError as error:
@@ -199,7 +205,13 @@ def carry_out(api_: AttemptApi, order: RunOrder, execution: Execution, control: 
 
 
 def _follow(
-    api_: AttemptApi, order: RunOrder, execution: Execution, control: Control, watch: Watch, fetch: Fetch
+    api_: AttemptApi,
+    order: RunOrder,
+    execution: Execution,
+    control: Control,
+    watch: Watch,
+    fetch: Fetch,
+    stopped: Callable[[], bool],
 ) -> None:
     """Bring the run's results home until they are whole, or its machine is gone."""
     begun, told, asked_to_stop = datetime.now(UTC), "", False
@@ -211,7 +223,7 @@ def _follow(
         if step and step != told:
             control.say(f"{step} on {watch.machine.name if watch.machine else 'its machine'}")
             told = step
-        if execution.is_stopped() and not asked_to_stop and watch.machine is not None:
+        if stopped() and not asked_to_stop and watch.machine is not None:
             asked_to_stop = True
             _said(partial(_tell_to_stop, api_, watch.machine))
         now = time.monotonic()
@@ -230,8 +242,25 @@ def _follow(
         time.sleep(POLL_S)
 
 
+def _stopped_since_now(execution: Execution) -> Callable[[], bool]:
+    """As `Execution.is_stopped`, by its folder's time now: each file that comes home makes the folder newer."""
+    begun = execution.folder.stat().st_mtime
+
+    def stopped() -> bool:
+        try:
+            return execution.stop.stat().st_mtime >= begun
+        except FileNotFoundError:
+            return False
+
+    return stopped
+
+
 def _tell_to_stop(api_: AttemptApi, machine: Instance) -> None:
-    api_.set_metadata(machine.project, machine.zone, machine.name, metadata.STOP, "1")
+    try:
+        api_.set_metadata(machine.project, machine.zone, machine.name, metadata.STOP, "1")
+    except ApiError as error:
+        if not error.is_gone:  # it has stopped: what it left is sealed all the same
+            raise
 
 
 def _why_gone(taken: str, failures: tuple[tuple[str, str], ...], run: str, stopped: bool) -> str:

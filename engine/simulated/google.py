@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TypeVar
 
 from components.gce import api, names
 from components.gce.api import ApiError, Group, GroupError, Instance, ManagedInstance, Operation, ResourceKind, Serial
 from components.interface import ATTEMPT_LABEL
 from engine.simulated.cloud import Cloud, CloudError
-from engine.simulated.model import Machine, MachineState, Source
+from engine.simulated.model import Machine, MachineState, Resource, Sighting, Source
 
 _GROUP = "gcp:compute/regionInstanceGroupManager:RegionInstanceGroupManager"
 _REQUEST = "gcp:compute/regionResizeRequest:RegionResizeRequest"
@@ -20,6 +21,7 @@ _KINDS = {
     "gcp:compute/regionInstanceTemplate:RegionInstanceTemplate": ResourceKind.TEMPLATE,
 }
 _SHOWN = frozenset({Source.GROUP_ERROR, Source.OPERATION})
+_T = TypeVar("_T")
 
 
 class SimulatedGoogle:
@@ -34,23 +36,22 @@ class SimulatedGoogle:
         """See `AttemptApi`."""
         if base_name != names.base_name(self._attempt):
             return ()
-        found = [one for one in self._cloud.resources(self._attempt) if one.type_token == _GROUP]
+        found = [one for one in self._resources() if one.type_token == _GROUP]
         return tuple(Group(project, one.region or region, one.name, base_name, one.size) for one in found)
 
     def group_errors(self, group: Group) -> tuple[GroupError, ...]:
         """See `AttemptApi`."""
-        seen = self._cloud.look(self._attempt)
-        return tuple(GroupError(one.text, one.at, one.machine or "") for one in seen if one.source in _SHOWN)
+        return tuple(GroupError(one.text, one.at, one.machine or "") for one in self._look() if one.source in _SHOWN)
 
     def managed_instances(self, group: Group) -> tuple[ManagedInstance, ...]:
         """See `AttemptApi`. What went wrong with them is in the group's errors."""
-        there = [one for one in self._cloud.machines(self._attempt) if one.ended is None]
+        there = [one for one in self._machines() if one.ended is None]
         return tuple(ManagedInstance(one.id, one.zone or "", "RUNNING", "NONE") for one in there)
 
     def resize_requests(self, group: Group) -> tuple[api.ResizeRequest, ...]:
         """See `AttemptApi`."""
-        asked = [one for one in self._cloud.resources(self._attempt) if one.type_token == _REQUEST]
-        state = "SUCCEEDED" if self._cloud.machines(self._attempt) else "ACCEPTED" if group.size else "CANCELLED"
+        asked = [one for one in self._resources() if one.type_token == _REQUEST]
+        state = "SUCCEEDED" if self._machines() else "ACCEPTED" if group.size else "CANCELLED"
         return tuple(api.ResizeRequest(one.name, state) for one in asked)
 
     def instances(self, project: str, label: tuple[str, str] | None = None) -> tuple[Instance, ...]:
@@ -58,16 +59,17 @@ class SimulatedGoogle:
         if label is not None and label != (ATTEMPT_LABEL, self._attempt.lower()):
             return ()
         # A machine that has ended is deleted, as its template says.
-        return tuple(_instance(project, one) for one in self._cloud.machines(self._attempt) if one.ended is None)
+        return tuple(_instance(project, one) for one in self._machines() if one.ended is None)
 
     def operations(self, project: str, base_name: str) -> tuple[Operation, ...]:
         """See `AttemptApi`."""
+        preempted = {one.machine for one in self._look() if one.source is Source.OPERATION}
         found = []
-        for one in self._cloud.machines(self._attempt):
+        for one in self._machines():
             at = (project, one.zone or "", f"insert-{one.id}")
             found.append(Operation(*at, "insert", one.id, done=True, began=one.since, ended=one.since))
             if one.ended is not None:
-                kind = "compute.instances.preempted" if "preempt" in one.why_ended.lower() else "delete"
+                kind = "compute.instances.preempted" if one.id in preempted else "delete"
                 at = (project, one.zone or "", f"{kind}-{one.id}")
                 found.append(Operation(*at, kind, one.id, done=True, began=one.ended, ended=one.ended))
         return tuple(found)
@@ -78,6 +80,8 @@ class SimulatedGoogle:
 
     def set_metadata(self, project: str, zone: str, name: str, key: str, value: str) -> None:
         """See `AttemptApi`. Nobody reads it."""
+        if not any(one.id == name and one.ended is None for one in self._machines()):
+            raise ApiError(f"The resource 'projects/{project}/zones/{zone}/instances/{name}' was not found", 404)
 
     # -- taking away
 
@@ -94,14 +98,14 @@ class SimulatedGoogle:
         """See `AttemptApi`."""
         if label != (ATTEMPT_LABEL, self._attempt.lower()):
             return ()
-        found = [one for one in self._cloud.resources(self._attempt) if one.type_token in _KINDS]
+        found = [one for one in self._resources() if one.type_token in _KINDS]
         return tuple(
             api.Resource(_KINDS[one.type_token], project, one.region or region, one.name, one.labels) for one in found
         )
 
     def delete(self, resource: api.Resource) -> Operation | None:
         """See `AttemptApi`."""
-        for one in self._cloud.resources(self._attempt):
+        for one in self._resources():
             if (_KINDS.get(one.type_token), one.name) == (resource.kind, resource.name):
                 self._asked(partial(self._cloud.delete, one.type_token, one.id))
                 return Operation(resource.project, resource.location, "delete", "delete", resource.name, done=True)
@@ -111,10 +115,19 @@ class SimulatedGoogle:
         """See `AttemptApi`. All is done when it is answered."""
         return operation
 
+    def _machines(self) -> tuple[Machine, ...]:
+        return self._asked(lambda: self._cloud.machines(self._attempt))
+
+    def _resources(self) -> tuple[Resource, ...]:
+        return self._asked(lambda: self._cloud.resources(self._attempt))
+
+    def _look(self) -> tuple[Sighting, ...]:
+        return self._asked(lambda: self._cloud.look(self._attempt))
+
     @staticmethod
-    def _asked(ask: Callable[[], object]) -> None:
+    def _asked(ask: Callable[[], _T]) -> _T:
         try:
-            ask()
+            return ask()
         except CloudError as error:
             raise ApiError(error.text, error.status or 0) from None
 

@@ -23,4 +23,15 @@ INTERRUPTIONS = (
         "gpubench's own runs",
         "Run `gpubench up` again to go on.",
     ),
+    Pattern(
+        "machine-gone",
+        Cause.INTERRUPTED,
+        Scope.ZONE,
+        (
+            "its maximum run duration was reached",
+            "its group became smaller",
+            "the machine is gone, and left no word of why",
+        ),
+        "gpubench's own watch",
+    ),
 )
