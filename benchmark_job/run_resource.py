@@ -135,6 +135,7 @@ class RunProvider(ResourceProvider):
             name = order.attempt  # as in the bucket, where another clone finds it
         folder = run_folder / name
         folder.mkdir(exist_ok=surface.UPLOADS)
+        os.utime(folder)  # one that a killed update left is gone on with: a stop that was asked of that one is over
         execution = Execution(
             folder=folder,
             log=run_folder / f"{name}.log",

@@ -99,7 +99,7 @@ class ResultsStore(pulumi.ComponentResource):
                 parent=self,
                 hooks=args.hooks,
                 retain_on_delete=True,
-                import_=f"{args.project}/{bucket}" if args.exists else None,
+                import_=bucket if args.exists else None,  # its id in a state: else the next update would import it anew
                 ignore_changes=settings if args.exists else None,
             ),
         )

@@ -235,7 +235,7 @@ def _follow(
             raise SurfaceError(
                 f"nothing came of run {order.run} within {timedelta(seconds=order.timeout_s + _OVERHEAD_S)}, and its "
                 "machine doesn't say why",
-                Cause.TRANSIENT,
+                Cause.INTERRUPTED,  # another machine may do better; this attempt asks for none any more
             )
         if control.engine_is_gone():
             raise SurfaceError("the engine that ordered the run is gone")

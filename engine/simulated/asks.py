@@ -91,6 +91,9 @@ def attempt_key(attempt: str) -> str:
 def labels_of(type_token: str, inputs: Mapping[str, Any], find: Find) -> dict[str, str]:
     """The labels or tags that what a resource makes will bear, its own deciding."""
     found: dict[str, str] = {}
+    if "ResizeRequest" in type_token:
+        group = find("nstanceGroupManager", str(inputs.get("instanceGroupManager") or ""))
+        return labels_of("InstanceGroupManager", group, find) if group else found
     if "nstanceGroupManager" in type_token:
         template = _template(inputs, find)
         found.update(_texts((template or {}).get("labels")))

@@ -49,7 +49,7 @@ def test_results_are_deleted_by_age_only_where_that_was_asked_for() -> None:
 
 def test_one_that_is_there_is_adopted_as_it_is() -> None:
     bucket = declared(exists=True).one("Bucket")
-    assert bucket.import_id == "my-project/results"
+    assert bucket.import_id == "results"
     assert bucket.retain_on_delete
     assert set(bucket.inputs) - {"name", "project"} == set(bucket.ignore_changes)
 

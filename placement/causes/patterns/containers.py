@@ -90,6 +90,7 @@ PULLS = (
             "no basic auth credentials",
             "unauthorized: you don't have the needed permissions",
             "pull access denied",
+            r"https://[^' ]+/v2/[^' ]*'?: (?:unauthorized|denied)\b",
             "insufficient_scope",
             "(?:invalid|incorrect|wrong) username(?:/| or | and )password",
         ),

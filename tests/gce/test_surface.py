@@ -1,0 +1,776 @@
+"""The surface, carrying out runs on the simulated cloud: machine, bucket and API are each what they are in earnest.
+
+Time is the simulated cloud's. The machine's agent is played here: it puts objects into a storage emulator's bucket, by
+the names that benchmark_job/bucket.py has for them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+import object_store
+import results_folder
+from benchmark_job import store
+from benchmark_job.bucket import LOG, Bucket, part_name
+from benchmark_job.order import RunOrder
+from benchmark_job.run_resource import RunFailed, RunProvider
+from components import interface
+from components.gce import metadata, names, surface
+from components.gce.api import ApiError, AttemptApi, Group, Instance, Operation, Resource, ResourceKind
+from components.gce.api import Serial as SerialOutput
+from components.interface import Control, Execution, Held, SurfaceError
+from engine import masters
+from engine.simulated.clock import SimulatedClock
+from engine.simulated.cloud import Cloud, MachineState
+from engine.simulated.google import SimulatedGoogle
+from engine.simulated.scenario import Scenario
+from placement.causes import Cause, classify
+from placement.ladder import LadderEntry, Place, Purchase, Rung, Surface, expand
+from placement.ledger import Attempt
+from placement.verdicts import CannotSay
+from settings import Benchmark, ResultsStore, Settings
+from tests.storage_emulator import emulator
+
+RUN, ATTEMPT, URL = "0123abcd-1", "20261121t101010-123-abc123", "gs://bench/team"
+PROJECT, REGION = "my-project", "us-central1"
+TEMPLATE = "gcp:compute/regionInstanceTemplate:RegionInstanceTemplate"
+GROUP = "gcp:compute/regionInstanceGroupManager:RegionInstanceGroupManager"
+REQUEST = "gcp:compute/regionResizeRequest:RegionResizeRequest"
+RUNG = f"gce/{PROJECT}/{REGION}/l4/spot/g2-standard-4"
+STAMPS = {"run": RUN, "rung": RUNG, "stack": "test", "usd_per_hour": 0.28, "git_dirty": False}
+ORDER = RunOrder(
+    run=RUN, store=URL, rung=RUNG, rungs=(RUNG,), surface="gce", tier="l4", argv=(), image=None, timeout_s=3600.0,
+    stamps=STAMPS, attempt=ATTEMPT, project=PROJECT, region=REGION, wait_s=1800.0,
+)  # fmt: skip
+IMAGE = "us-central1-docker.pkg.dev/my-project/bench/resnet@sha256:" + "0" * 64
+
+
+class Agent:
+    """The machine's agent: grows a results folder, and creates the objects that bring it home."""
+
+    def __init__(self, folder: Path) -> None:
+        self.results = results_folder.ResultsFolder(folder, {**STAMPS, "attempt": ATTEMPT})
+        self._sent: dict[str, tuple[int, int]] = {}
+        self._log = b""
+        self._began = datetime.now(UTC)
+
+    def measures(self, number: int) -> None:
+        """Measure something, say so, and send what is new."""
+        self.results.append({"benchmark": "kernels", "kernel": f"gemm-{number}", "tflops": number})
+        self._log += f"measured {number}\n".encode()
+        self._send(results_folder.MEASUREMENTS, (self.results.path / results_folder.MEASUREMENTS).read_bytes())
+        self._send(LOG, self._log)
+
+    def ends(self, status: results_folder.Status = results_folder.Status.COMPLETE, text: str = "") -> None:
+        """Seal, send the rest, and the manifest last."""
+        failed = results_folder.Cause("workload", "exit-code", text, "read the log") if text else None
+        self.results.write_results({"benchmarks": []})
+        self.results.seal(
+            status, exit_code=1 if failed else 0, started_at=self._began, cause=failed, made_by="wrapper"
+        )  # fmt: skip
+        for path in sorted(self.results.path.iterdir()):
+            if path.name != results_folder.MANIFEST:
+                self._send(path.name, path.read_bytes())
+        self.create(results_folder.MANIFEST, (self.results.path / results_folder.MANIFEST).read_bytes())
+
+    def _send(self, name: str, data: bytes) -> None:
+        number, sent = self._sent.get(name, (0, 0))
+        if len(data) > sent:
+            self.create(part_name(name, number + 1), data[sent:])
+            self._sent[name] = number + 1, len(data)
+
+    @staticmethod
+    def create(name: str, data: bytes) -> None:
+        system, root = object_store.open_url(URL)
+        system.pipe_file(f"{root}/runs/{RUN}/{ATTEMPT}/{name}", data, mode="create")
+
+
+class Google(SimulatedGoogle):
+    """The simulated cloud's API, which remembers what machines are told, and has what they say."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        super().__init__(cloud, ATTEMPT)
+        self.said = ""
+        self.told: list[tuple[str, str, str]] = []
+        self.down = False
+        self.kept: tuple[ResourceKind, ...] = ()
+
+    def instances(self, project: str, label: tuple[str, str] | None = None) -> tuple[Instance, ...]:
+        if self.down:
+            raise ApiError("503: The service is currently unavailable.", 503)
+        return super().instances(project, label)
+
+    def serial(self, project: str, zone: str, name: str, start: int) -> SerialOutput:
+        return SerialOutput(self.said[start:], start, len(self.said))
+
+    def set_metadata(self, project: str, zone: str, name: str, key: str, value: str) -> None:
+        super().set_metadata(project, zone, name, key, value)
+        self.told.append((name, key, value))
+
+    def delete(self, resource: Resource) -> Operation | None:
+        if resource.kind in self.kept:
+            raise ApiError(f"400: The {resource} resource is already being used by another", 400)
+        return super().delete(resource)
+
+    def says(self, *lines: str) -> None:
+        """What a startup script prints, as the guest agent writes it."""
+        self.said += "".join(
+            f"Nov 21 10:12:01 vm google_metadata_script_runner[612]: startup-script: {line}\n" for line in lines
+        )
+
+
+@dataclass
+class World:
+    """A cloud, a results store, and an execution on them. ``steps``: the agent's, one a look while its machine runs."""
+
+    root: Path
+    scenario: str = ""
+    steps: list[Callable[[], object]] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    engine_is_gone: bool = False
+
+    def __post_init__(self) -> None:
+        made = Scenario.from_text(self.scenario or "about: enough of everything")
+        self.cloud = Cloud(made, SimulatedClock(made.start))
+        self.google = Google(self.cloud)
+        self.agent = Agent(self.root / "machine")
+        folder = self.root / ".gpubench" / "stores" / "bench" / "team" / "runs" / RUN / ATTEMPT
+        folder.mkdir(parents=True)
+        self.execution = Execution(
+            folder, folder.with_name(f"{ATTEMPT}.log"), folder.with_name(store.STOP), lock=-1, secrets={}
+        )
+        # As long ago as a person needs to stop what has begun; file systems' times are coarse.
+        os.utime(folder, (1_000_000_000, 1_000_000_000))
+
+    # -- the clock of the wait, and the time of the surface
+
+    def now(self) -> datetime:
+        return self.cloud.now()
+
+    def monotonic(self) -> float:
+        return self.cloud.now().timestamp()
+
+    def sleep(self, seconds: float) -> None:
+        self.cloud.sleep(seconds)
+        if self.steps and any(one.state is MachineState.RUNNING for one in self.cloud.machines(ATTEMPT)):
+            self.steps.pop(0)()
+
+    # -- what an update does
+
+    def declares(self, *, waits: bool = False, seconds: int = 7200) -> None:
+        """The attempt's group of one machine, or its queue for one."""
+        label = {interface.STACK_LABEL: "test", interface.ATTEMPT_LABEL: ATTEMPT}
+        model = "FLEX_START" if waits else "SPOT"
+        scheduling = {"provisioningModel": model, "maxRunDuration": {"seconds": seconds}}
+        template = {"project": PROJECT, "region": REGION, "machineType": "g2-standard-4"}
+        _, made = self.cloud.create(TEMPLATE, "template", {**template, "scheduling": scheduling, "labels": label})
+        group = {
+            "project": PROJECT,
+            "region": REGION,
+            "baseInstanceName": names.base_name(ATTEMPT),
+            "versions": [{"instanceTemplate": made["selfLink"]}],
+            "targetSize": 0 if waits else 1,
+            "instanceLifecyclePolicy": {"defaultActionOnFailure": "DO_NOTHING"},
+            "distributionPolicyTargetShape": "ANY",
+        }
+        self.cloud.create(GROUP, "group", group)
+        if waits:
+            request = {"project": PROJECT, "region": REGION, "instanceGroupManager": "group", "resizeBy": 1}
+            self.cloud.create(REQUEST, "request", request)
+
+    def carries_out(self, order: RunOrder = ORDER, api: AttemptApi | None = None) -> None:
+        control = Control(self.said.append, lambda: self.engine_is_gone)
+        surface.carry_out(api or self.google, order, self.execution, control)
+
+    def fails(self, order: RunOrder = ORDER) -> SurfaceError:
+        with pytest.raises(SurfaceError) as failed:
+            self.carries_out(order)
+        return failed.value
+
+    def stops(self) -> None:
+        """A person asks for the run's end."""
+        self.execution.stop.write_text("now\n")
+
+    # -- what came of it
+
+    @property
+    def size(self) -> int:
+        (group,) = self.google.groups(PROJECT, REGION, names.base_name(ATTEMPT))
+        return group.size
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Of the sealed folder, which is checked."""
+        assert results_folder.verify(self.execution.folder) == []
+        return results_folder.read_manifest(self.execution.folder) or {}
+
+    @property
+    def measured(self) -> list[object]:
+        return [one["tflops"] for one in results_folder.read_records(self.execution.folder)]
+
+
+Makes = Callable[..., World]
+
+
+@pytest.fixture(scope="module")
+def storage() -> Iterator[None]:
+    """One emulator for all: its start and its end take longer than a run."""
+    with pytest.MonkeyPatch.context() as patch, emulator(patch, "bench"):
+        yield
+
+
+@pytest.fixture
+def makes(storage: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Makes]:
+    """Makes a world; the surface lives in its time."""
+
+    def made(scenario: str = "", **declared: Any) -> World:
+        world = World(tmp_path, scenario)
+        monkeypatch.setattr(surface, "SystemClock", lambda: world)
+        monkeypatch.setattr(surface, "time", world)
+        monkeypatch.setattr(surface, "_api", world.google)
+        if declared is not None:
+            world.declares(**declared)
+        return world
+
+    yield made
+    Bucket(URL).delete(RUN, ATTEMPT)
+
+
+# -- a run, as it should be --------------------------------------------------------------------------------------------
+
+
+def test_what_a_machine_measures_comes_home_as_it_comes(makes: Makes) -> None:
+    world = makes()
+    home: list[tuple[list[object], str]] = []
+
+    def looked() -> None:
+        home.append((world.measured, world.execution.log.read_text()))
+
+    agent = world.agent
+    world.google.says("gpubench: phase boot", "gpubench: phase pull")
+    world.steps = [lambda: agent.measures(1), looked, lambda: agent.measures(2), looked, agent.ends]
+    world.carries_out()
+    assert home == [([1], "measured 1\n"), ([1, 2], "measured 1\nmeasured 2\n")]
+    assert world.manifest["status"] == "complete"
+    assert world.measured == [1, 2]
+    there = {path.name: path.read_bytes() for path in agent.results.path.iterdir()}
+    assert {path.name: path.read_bytes() for path in world.execution.folder.iterdir()} == there
+    assert world.execution.log.read_text() == "measured 1\nmeasured 2\n"
+    (machine,) = world.cloud.machines(ATTEMPT)
+    assert world.said == [f"pull on {machine.id}"]
+    assert world.size == 1, "a machine that may have more runs to do isn't taken away"
+
+
+def test_results_that_are_there_already_are_fetched_and_nothing_is_asked_for(makes: Makes) -> None:
+    world = makes()
+    world.agent.measures(1)
+    world.agent.ends()
+    world.carries_out(api=cast(AttemptApi, object()))  # it can't be asked anything
+    assert world.manifest["status"] == "complete"
+    assert world.measured == [1]
+
+
+def test_what_a_run_failed_of_comes_home_with_what_it_measured(makes: Makes) -> None:
+    world = makes()
+    failed = results_folder.Status.FAILED
+    world.steps = [lambda: world.agent.measures(1), lambda: world.agent.ends(failed, "CUDA out of memory")]
+    world.carries_out()
+    assert world.manifest["cause"]["message"] == "CUDA out of memory"
+    assert world.measured == [1]
+
+
+def test_a_manifest_that_does_not_fit_comes_home_as_it_is(makes: Makes) -> None:
+    world = makes()
+
+    def sealed_too_early() -> None:
+        world.agent.ends()
+        world.agent.measures(2)  # what a container writes after its end
+
+    world.steps = [lambda: world.agent.measures(1), sealed_too_early]
+    world.carries_out()
+    problems = results_folder.verify(world.execution.folder)
+    assert [problem.partition(":")[0] for problem in problems] == [results_folder.MEASUREMENTS]
+
+
+# -- machines that go --------------------------------------------------------------------------------------------------
+
+PREEMPTED = "interruptions: [{tier: l4, purchase: spot, after_minutes: 12, times: 1}]"
+
+
+def test_a_preempted_machine_leaves_what_it_measured_and_the_clouds_words(makes: Makes) -> None:
+    world = makes(PREEMPTED)
+    world.steps = [lambda: world.agent.measures(1), lambda: world.agent.measures(2)]
+    begun = world.now()
+    world.carries_out()
+    assert world.measured == [1, 2]
+    manifest = world.manifest
+    assert (manifest["status"], manifest["cause"]["cause"], manifest["made_by"]) == (
+        "interrupted",
+        "interrupted",
+        "wrapper",
+    )
+    (machine,) = world.cloud.machines(ATTEMPT)
+    assert manifest["cause"]["message"].startswith("compute.instances.preempted: the machine was preempted")
+    assert machine.id in manifest["cause"]["message"]
+    assert manifest["stamps"] == {**STAMPS, "attempt": ATTEMPT}
+    grace = timedelta(seconds=surface._UPLOAD_GRACE_S)
+    assert grace <= world.now() - begun - timedelta(minutes=12) < grace + timedelta(minutes=1)
+
+
+def test_a_machine_that_is_gone_may_have_put_its_manifest_there_a_moment_before(makes: Makes) -> None:
+    world = makes(PREEMPTED)
+
+    def late() -> None:
+        # Seen by a look at the bucket only after the machine was seen gone.
+        world.cloud.sleep(12 * 60)
+        world.agent.ends()
+
+    world.steps = [lambda: world.agent.measures(1), late]
+    world.carries_out()
+    assert world.manifest["status"] == "complete"
+
+
+def test_a_machine_that_is_gone_without_a_word_is_an_interruption(makes: Makes) -> None:
+    world = makes(seconds=1200)
+    world.steps = [lambda: world.agent.measures(1)]
+    world.carries_out()
+    manifest = world.manifest
+    assert (manifest["status"], manifest["cause"]["message"]) == (
+        "interrupted",
+        "the machine is gone, and left no word of why",
+    )
+    assert world.measured == [1]
+
+
+def test_a_machine_that_measured_nothing_leaves_a_sealed_folder_too(makes: Makes) -> None:
+    world = makes(PREEMPTED)
+    world.carries_out()
+    assert world.manifest["files"] == []
+
+
+def test_a_machine_that_could_only_say_what_went_wrong_is_heard(makes: Makes) -> None:
+    world = makes(seconds=1200)
+    refused = "denied: Permission 'artifactregistry.repositories.downloadArtifacts' denied on resource"
+    world.google.says(
+        "gpubench: phase run another-2",
+        "gpubench: failed workload (exit-code): not this run's",
+        f"gpubench: phase pull {RUN}",
+        f"gpubench: failed image (pull-denied): {refused}",
+        "  (or it may not exist)",
+        "gpubench: phase end",
+    )
+    world.carries_out()
+    manifest = world.manifest
+    assert (manifest["status"], manifest["cause"]["cause"], manifest["cause"]["code"]) == (
+        "failed",
+        "image",
+        "pull-denied",
+    )
+    assert refused in manifest["cause"]["message"]
+    assert "(or it may not exist)" in manifest["cause"]["message"]
+    assert "not this run's" not in manifest["cause"]["message"]
+
+
+# -- no machine --------------------------------------------------------------------------------------------------------
+
+
+def test_no_capacity_is_said_in_the_clouds_words_and_nothing_is_asked_for_any_more(makes: Makes) -> None:
+    world = makes("stock: [{tier: l4, machines: 0}]")
+    texts = [one.text for one in world.cloud.look(ATTEMPT)]
+    assert texts
+    assert world.size == 1
+    failed = world.fails()
+    assert str(failed).splitlines() == list(dict.fromkeys(line for text in texts for line in text.splitlines()))
+    assert classify(str(failed)).cause is Cause.CAPACITY
+    assert world.size == 0
+    assert not any(world.execution.folder.iterdir())
+    assert not world.google.told
+
+
+def test_a_quota_ends_the_wait_at_once(makes: Makes) -> None:
+    world = makes("quotas: [{tier: l4, surface: gce, limit: 0}]")
+    begun = world.now()
+    assert classify(str(world.fails())).cause is Cause.QUOTA
+    assert world.now() == begun
+    assert world.size == 0
+
+
+FLEX = "flex_start: {waits_minutes: 20}"
+
+
+def test_a_queue_that_waits_and_then_gets_its_machine_is_no_failure(makes: Makes) -> None:
+    world = makes(FLEX, waits=True)
+    assert surface.alive(LOST), "a place in a queue is something"
+    world.steps = [lambda: world.agent.measures(1), world.agent.ends]
+    world.carries_out()
+    assert world.manifest["status"] == "complete"
+    assert any("Waiting for resources" in one for one in world.said)
+
+
+def test_a_queue_that_gets_nothing_in_its_time_ends_with_it(makes: Makes) -> None:
+    world = makes(FLEX, waits=True)
+    begun = world.now()
+    failed = world.fails(replace(ORDER, wait_s=600.0))
+    assert "could not find capacity within 10 minutes" in str(failed)
+    assert "Waiting for resources" in str(failed)
+    assert classify(str(failed)).cause is Cause.CAPACITY
+    assert timedelta(minutes=10) <= world.now() - begun < timedelta(minutes=11)
+    assert world.size == 0
+    world.cloud.sleep(3600)
+    assert not world.cloud.machines(ATTEMPT), "nothing comes after it was given up"
+    assert not surface.alive(LOST)
+
+
+def test_a_group_that_cannot_be_shrunk_does_not_hide_why_there_is_no_machine(
+    makes: Makes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = makes("stock: [{tier: l4, machines: 0}]")
+
+    def refused(group: Group, size: int) -> Operation:
+        raise ApiError("403: Required 'compute.instanceGroupManagers.update' permission", 403)
+
+    monkeypatch.setattr(world.google, "resize", refused)
+    assert classify(str(world.fails())).cause is Cause.CAPACITY
+    assert any("could not be told" in one and "instanceGroupManagers.update" in one for one in world.said)
+
+
+# -- the end, asked for ------------------------------------------------------------------------------------------------
+
+
+def test_a_stop_before_there_is_a_machine_ends_the_wait(makes: Makes) -> None:
+    world = makes(FLEX, waits=True)
+    world.stops()
+    assert "was stopped before it began" in str(world.fails())
+    assert world.size == 0
+    assert not world.google.told
+
+
+def test_a_stop_is_told_to_the_machine_once_which_seals_its_run(makes: Makes) -> None:
+    world = makes()
+
+    def sealed() -> None:
+        assert world.google.told, "it was told meanwhile"
+        world.agent.ends(results_folder.Status.INTERRUPTED, "it was stopped on request")
+
+    def stopped() -> None:
+        world.agent.measures(1)  # what comes home now makes the folder newer than the stop file
+        world.stops()
+
+    world.steps = [lambda: None, stopped, lambda: world.agent.results.write_results({}), lambda: None, sealed]
+    world.carries_out()
+    (machine,) = world.cloud.machines(ATTEMPT)
+    assert world.google.told == [(machine.id, metadata.STOP, "1")]
+    assert world.manifest["status"] == "interrupted"
+    assert world.measured == [1]
+
+
+def test_a_stopped_machine_that_goes_without_a_manifest_was_stopped(makes: Makes) -> None:
+    world = makes(PREEMPTED)
+    world.steps = [lambda: world.agent.measures(1), world.stops]
+    world.carries_out()
+    assert "was stopped on request" in world.manifest["cause"]["message"]
+    assert world.manifest["cause"]["cause"] == "interrupted"
+
+
+def test_a_stop_that_comes_after_the_machine_went_seals_what_is_there(makes: Makes) -> None:
+    world = makes(PREEMPTED)
+
+    def late() -> None:
+        world.cloud.sleep(12 * 60)
+        world.stops()
+
+    world.steps = [lambda: world.agent.measures(1), late]
+    world.carries_out()
+    assert world.manifest["status"] == "interrupted"
+    assert world.measured == [1]
+    assert not world.google.told
+
+
+def test_an_old_stop_does_not_end_a_run_that_is_gone_on_with(makes: Makes) -> None:
+    world = makes()
+    world.stops()
+    os.utime(world.execution.stop, (900_000_000, 900_000_000))
+    world.steps = [lambda: world.agent.measures(1), world.agent.ends]
+    world.carries_out()
+    assert not world.google.told
+
+
+def test_without_its_engine_nothing_is_waited_for_and_the_machine_goes_on(makes: Makes) -> None:
+    world = makes()
+
+    def gone() -> None:
+        world.agent.measures(1)
+        world.engine_is_gone = True
+
+    world.steps = [gone]
+    assert "engine" in str(world.fails())
+    assert world.size == 1, "the next update goes on with it"
+    world.engine_is_gone = False
+    world.steps = [lambda: world.agent.measures(2), world.agent.ends]
+    world.carries_out()
+    assert world.measured == [1, 2]
+    assert world.execution.log.read_text() == "measured 1\nmeasured 2\n"
+    assert world.manifest["status"] == "complete"
+
+
+def test_an_answer_that_fails_for_a_moment_does_not_cost_the_machine(makes: Makes) -> None:
+    world = makes()
+
+    def down() -> None:
+        world.agent.measures(1)
+        world.google.down = True
+
+    world.steps = [down]
+    failed = world.fails()
+    assert classify(str(failed)).cause is Cause.TRANSIENT, "so that the run is tried again in place"
+    assert world.size == 1
+    world.google.down = False
+    world.steps = [world.agent.ends]
+    world.carries_out()
+    assert world.manifest["status"] == "complete"
+
+
+def test_a_machine_that_says_nothing_is_given_up_in_the_end(makes: Makes) -> None:
+    world = makes(seconds=7 * 24 * 3600)
+    begun = world.now()
+    assert f"nothing came of run {RUN}" in str(world.fails())
+    most = timedelta(seconds=ORDER.timeout_s + surface._OVERHEAD_S)
+    assert most < world.now() - begun < most + timedelta(minutes=10)
+    assert world.size == 0
+
+
+# -- before anything, and afterwards -----------------------------------------------------------------------------------
+
+
+def settings(**changes: Any) -> Settings:
+    ladder = expand([LadderEntry(Surface.GCE, PROJECT, (REGION,), tiers=("l4",), purchases=(Purchase.SPOT,))])
+    bucket = ResultsStore("gs", URL, bucket="bench", prefix="team")
+    return replace(Settings(ladder, Benchmark(image=IMAGE), results=bucket), **changes)
+
+
+def test_settings_that_it_can_work_with_pass() -> None:
+    surface.check(settings())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"results": ResultsStore.folder("out/here")}, ["gpubench:results: out/here:", "gpubench:results: gs://"]),
+        ({"results": ResultsStore("s3", "s3://b/x", bucket="b")}, ["gpubench:results: s3://b/x:", "gs://"]),
+        ({"benchmark": Benchmark()}, ["gpubench:benchmark:", "`image` names none", "docs/gce.md"]),
+    ],
+)
+def test_settings_that_it_cannot_work_with_are_refused_with_the_mend(changes: dict[str, Any], said: list[str]) -> None:
+    with pytest.raises(SurfaceError) as refused:
+        surface.check(settings(**changes))
+    assert refused.value.cause is Cause.BAD_REQUEST
+    assert not [one for one in said if one not in str(refused.value)]
+
+
+LOST = Attempt(ATTEMPT, "test", "job", RUNG, "l4", REGION, datetime(2026, 11, 21, tzinfo=UTC), "gce", PROJECT)
+THE_RUNG = Rung(Place(Surface.GCE, PROJECT, REGION), "l4", 1, ("g2-standard-4",), Purchase.SPOT)
+
+
+def test_a_sweep_takes_the_machine_and_leaves_to_the_engine_what_costs_nothing(makes: Makes) -> None:
+    world = makes()
+    world.google.kept = (ResourceKind.TEMPLATE,)
+    assert surface.alive(LOST)
+    surface.sweep(LOST)
+    assert not surface.alive(LOST)
+    assert [one.type_token for one in world.cloud.resources(ATTEMPT)] == [TEMPLATE]
+    assert [one.ended is None for one in world.cloud.machines(ATTEMPT)] == [False]
+    surface.sweep(LOST)
+
+
+@pytest.mark.parametrize("kind", [ResourceKind.GROUP, ResourceKind.INSTANCE])
+def test_a_sweep_that_leaves_a_machine_says_so_in_the_clouds_words(makes: Makes, kind: ResourceKind) -> None:
+    world = makes()
+    vm = {
+        "project": PROJECT,
+        "zone": f"{REGION}-a",
+        "machineType": "g2-standard-4",
+        "labels": {interface.ATTEMPT_LABEL: ATTEMPT},
+    }
+    world.cloud.create("gcp:compute/instance:Instance", "vm", {**vm, "scheduling": {"provisioningModel": "SPOT"}})
+    world.google.kept = (kind, ResourceKind.TEMPLATE)
+    with pytest.raises(SurfaceError) as left:
+        surface.sweep(LOST)
+    assert left.value.cause is Cause.TRANSIENT, "so that the walk asks again"
+    first, *rest = str(left.value).splitlines()
+    assert ATTEMPT in first
+    (line,) = rest
+    assert line.startswith(f"{kind}/")
+    assert "already being used by another" in line
+
+
+def test_what_an_attempt_held_is_nothing_where_google_does_not_answer(makes: Makes) -> None:
+    world = makes()
+    (machine,) = world.cloud.machines(ATTEMPT)
+    known = surface.held(LOST, THE_RUNG)
+    assert (known.since, known.zone, known.machine_type) == (machine.since, machine.zone, "g2-standard-4")
+    world.google.down = True
+    assert surface.held(LOST, THE_RUNG) == Held()
+    with pytest.raises(SurfaceError, match="503: The service is currently unavailable"):
+        surface.alive(LOST)
+
+
+def test_nobody_logged_in_is_no_answer_and_a_permission(makes: Makes, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = makes()
+
+    def nobody(*_: object) -> None:
+        raise CannotSay("there are no Google credentials: gcloud auth application-default login")
+
+    for asked in ("instances", "groups", "operations"):
+        monkeypatch.setattr(world.google, asked, nobody)
+    assert surface.held(LOST, THE_RUNG) == Held()
+    with pytest.raises(SurfaceError, match="application-default login") as refused:
+        surface.sweep(LOST)
+    assert refused.value.cause is Cause.PERMISSION
+
+
+def test_what_the_simulated_cloud_refuses_for_a_moment_is_the_apis_error(makes: Makes) -> None:
+    world = makes("flaky: {probability: 1, at_most: 1, operations: [machines, look, resize]}")
+    group = Group(PROJECT, REGION, "group", names.base_name(ATTEMPT), 1)
+    asks: list[Callable[[], object]] = [
+        lambda: world.google.group_errors(group),
+        lambda: world.google.managed_instances(group),
+        lambda: SimulatedGoogle.instances(world.google, PROJECT),
+        lambda: world.google.resize(group, 0),
+    ]
+    for ask in asks:
+        with pytest.raises(ApiError) as refused:
+            ask()
+        assert classify(refused.value.text).cause is Cause.TRANSIENT
+        ask()
+
+
+# -- as the engine's resource ------------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """What ends a process in the middle, as far as this process can show it: nothing catches it."""
+
+
+@pytest.fixture
+def creates(makes: Makes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, Any]]:
+    """Creates the run, as the engine does, in the folder where a stack's results are."""
+    monkeypatch.setattr(store, "PROJECT_ROOT", tmp_path)
+    monkeypatch.setenv(masters.ENGINE_VARIABLE, masters.EMBEDDED)
+    return lambda: dict(RunProvider().create(ORDER.to_props()).outs or {})
+
+
+Creates = Callable[[], dict[str, Any]]
+
+
+def test_a_run_is_created_once_and_named_after_the_ledgers_attempt(
+    makes: Makes, creates: Creates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = makes()
+    world.execution.folder.rmdir()
+    world.steps = [lambda: world.agent.measures(1), world.agent.ends]
+    outputs = creates()
+    assert (outputs["attempt"], outputs["obtained_rung"]) == (ATTEMPT, RUNG)
+    assert outputs["results"] == f".gpubench/stores/bench/team/runs/{RUN}/{ATTEMPT}"
+    assert world.manifest["stamps"]["attempt"] == ATTEMPT
+    assert world.measured == [1]
+    assert Bucket(URL).attempts(RUN) == {ATTEMPT: True}
+    monkeypatch.setattr(surface, "_api", object())  # it can't be asked anything
+    assert creates() == outputs
+    shutil.rmtree(world.execution.folder.parent)
+    assert creates() == outputs, "another clone has them from the bucket"
+
+
+def test_after_a_kill_the_same_attempt_goes_on(makes: Makes, creates: Creates) -> None:
+    world = makes()
+
+    def killed() -> None:
+        raise Killed
+
+    world.steps = [lambda: world.agent.measures(1), lambda: world.agent.measures(2), killed]
+    with pytest.raises(Killed):
+        creates()
+    assert world.measured == [1, 2]
+    assert not results_folder.read_manifest(world.execution.folder)
+    world.steps = [lambda: world.agent.measures(3), world.agent.ends]
+    assert creates()["attempt"] == ATTEMPT
+    assert world.manifest["status"] == "complete"
+    assert world.measured == [1, 2, 3]
+    assert world.execution.log.read_text() == "measured 1\nmeasured 2\nmeasured 3\n"
+    assert [one.name for one in world.execution.folder.parent.iterdir() if one.is_dir()] == [ATTEMPT]
+    assert len(world.cloud.machines(ATTEMPT)) == 1
+
+
+def test_results_that_do_not_fit_their_manifest_fail_the_run_and_are_kept(makes: Makes, creates: Creates) -> None:
+    world = makes()
+
+    def sealed_too_early() -> None:
+        world.agent.ends()
+        world.agent.measures(2)
+
+    world.steps = [lambda: world.agent.measures(1), sealed_too_early]
+    with pytest.raises(RunFailed) as failed:
+        creates()
+    assert "left no usable results: measurements.jsonl: " in str(failed.value)
+    assert f"Kept: {world.execution.folder}" in str(failed.value)
+    assert world.measured == [1, 2]
+
+
+def test_an_interrupted_run_fails_with_its_cause_and_is_put_into_the_bucket(makes: Makes, creates: Creates) -> None:
+    world = makes(PREEMPTED)
+    world.steps = [lambda: world.agent.measures(1)]
+    with pytest.raises(RunFailed) as failed:
+        creates()
+    assert classify(str(failed.value)).cause is Cause.INTERRUPTED
+    assert "compute.instances.preempted" in str(failed.value)
+    assert Bucket(URL).attempts(RUN) == {ATTEMPT: True}, "its measurements are there for other clones"
+
+
+def test_an_attempt_without_a_machine_leaves_no_folder(makes: Makes, creates: Creates) -> None:
+    world = makes("stock: [{tier: l4, machines: 0}]")
+    with pytest.raises(RunFailed) as failed:
+        creates()
+    assert classify(str(failed.value)).cause is Cause.CAPACITY
+    assert [one.text for one in world.cloud.look(ATTEMPT) if one.text not in str(failed.value)] == []
+    assert not world.execution.folder.exists()
+    assert Bucket(URL).attempts(RUN) == {}
+
+
+def test_stop_reaches_the_machine_through_the_run_s_stop_file(makes: Makes, creates: Creates) -> None:
+    world = makes()
+
+    def asked() -> None:
+        world.agent.measures(1)
+        assert store.request_stop(store.folder(URL), "test") == [RUN]
+
+    def ended() -> None:
+        assert world.google.told
+        world.agent.ends(results_folder.Status.INTERRUPTED, "it was stopped on request")
+
+    world.steps = [asked, lambda: None, ended]
+    with pytest.raises(RunFailed, match="was stopped on request"):
+        creates()
+
+
+def test_an_old_stop_is_not_meant_for_the_update_that_goes_on(makes: Makes, creates: Creates) -> None:
+    world = makes()
+
+    def killed() -> None:
+        world.stops()
+        raise Killed
+
+    world.steps = [lambda: world.agent.measures(1), killed]
+    with pytest.raises(Killed):
+        creates()
+    time.sleep(0.05)  # more than the file system's clock is fine
+    world.steps = [lambda: world.agent.measures(2), lambda: None, lambda: None, world.agent.ends]
+    creates()
+    assert not world.google.told
