@@ -52,8 +52,8 @@ def serve(cloud: Cloud) -> Iterator[str]:
                     os.environ.pop(VARIABLE, None)
                 else:
                     os.environ[VARIABLE] = before
-                # The listener waits in accept, which closing doesn't wake: a last caller does. It says nothing and waits
-                # for nothing, as nobody may be there any more who answers.
+                # The listener waits in accept, which closing doesn't wake: a last caller does. It says nothing and
+                # waits for nothing, as nobody may be there any more who answers.
                 with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as last:
                     last.connect(path)
 
