@@ -20,7 +20,7 @@ test: setup-dev ## Lint, type-check and test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 .PHONY: setup
 setup: $(VENV)/.installed ## Install what `gpubench up` needs into .venv
