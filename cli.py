@@ -12,6 +12,7 @@ import argparse
 import re
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -339,11 +340,19 @@ def _ending_runs(root: Path, stack: str, engine: Engine) -> Iterator[list[int]]:
     from engine.base import EngineError
 
     interrupts: list[int] = []
+    over = threading.Event()
+
+    def stop_what_begins() -> None:
+        # A run that was asked for a moment before has no lock yet by which it could be found.
+        while not over.wait(0.3):
+            store.request_stop(root, stack)
 
     def interrupted(number: int, _frame: FrameType | None) -> None:
         interrupts.append(number)
         stopped = store.request_stop(root, stack)
         cancelled = engine.cancel()
+        if not stopped and len(interrupts) == 1:
+            threading.Thread(target=stop_what_begins, daemon=True).start()
         if len(interrupts) > 1 or not (stopped or cancelled):
             raise KeyboardInterrupt
         what = ", ".join(stopped) or "when what was asked for has come"
@@ -357,6 +366,7 @@ def _ending_runs(root: Path, stack: str, engine: Engine) -> Iterator[list[int]]:
             print("gpubench: stopped; run the same command again to go on", file=sys.stderr)
         raise
     finally:
+        over.set()
         for number, handler in before.items():
             signal.signal(number, handler)
 
