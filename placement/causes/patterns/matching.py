@@ -22,7 +22,7 @@ class Match(NamedTuple):
     end: int
 
 
-_Regex = tuple[int, Pattern, re.Pattern[str]]  # the row's number, and the row
+_Regex = tuple[int, Pattern, re.Pattern[str], bool]  # the row's number, the row, a regex, whether it only wraps
 _Found = tuple[int, int, int, Pattern]  # the row's number, where it matches, and the row
 
 
@@ -42,7 +42,8 @@ class Table:
         for number, pattern in enumerate(patterns):
             for regex in pattern.regexes:
                 self._filter.Add(regex.encode(), options)
-                self._regexes.append((number, pattern, re.compile(regex, re.ASCII)))
+                wraps = pattern.says is Says.WRAPPING
+                self._regexes.append((number, pattern, re.compile(regex, re.ASCII), wraps))
         self._filter.Compile()
         self._unless = {
             number: re.compile(pattern.unless, re.ASCII) for number, pattern in enumerate(patterns) if pattern.unless
@@ -53,21 +54,25 @@ class Table:
 
         What is said of many reasons counts for nothing beside anything else, and is then not looked for.
         """
-        # The filter looks at bytes. What isn't ASCII is in no regex.
-        near = [
-            self._regexes[one] for one in self._filter.Match(small.encode("ascii", "replace"), potential=True) or ()
-        ]
-        found = self._found([row for row in near if row[1].says is not Says.WRAPPING], small)
-        if not found and near:
-            found = self._found([row for row in near if row[1].says is Says.WRAPPING], small)
+        text = small.encode("ascii", "replace")  # the filter looks at bytes; what isn't ASCII is in no regex
+        near = [self._regexes[one] for one in self._filter.Match(text, potential=True) or ()]
+        telling = [row for row in near if not row[3]]
+        found = self._found(telling, small) if telling else []
+        if not found and len(telling) < len(near):
+            found = self._found([row for row in near if row[3]], small)
         return [Match(pattern, start, end) for _, start, end, pattern in found]
 
     def _found(self, near: Iterable[_Regex], small: str) -> list[_Found]:
         """In order, without what a row's `unless` takes back."""
-        found = [(number, *match.span(), pattern) for number, pattern, regex in near for match in regex.finditer(small)]
+        found = [
+            (number, *match.span(), pattern) for number, pattern, regex, _ in near for match in regex.finditer(small)
+        ]
         if len(found) > 1:
             found.sort(key=_IN_ORDER)
-        for number in self._unless.keys() & [one[0] for one in found]:
+        numbers = {one[0] for one in found}
+        if self._unless.keys().isdisjoint(numbers):
+            return found
+        for number in self._unless.keys() & numbers:
             taken = [match.span() for match in self._unless[number].finditer(small)]
             found = [
                 one
