@@ -2,12 +2,9 @@
 
     agent.py watch | begin | run RUN | reason | fail CAUSE CODE MEND < TEXT
 
-Standard library only, beside results_folder.py and components/redaction.py, which travel with it in the instance's
-metadata. The rest of the metadata is in files of $GPUBENCH_STATE, a folder in memory; results, logs and what of them
-is uploaded already are in $GPUBENCH_DATA, on disk. docs/gce-machine.md tells the whole.
-
-The machine's account may only create objects under the run's prefix. So a file that grows goes up in numbered parts,
-and nothing that is up is ever touched again.
+Standard library only, beside results_folder.py, components/redaction.py and components/run_log.py, which travel with it
+in the instance's metadata. The rest of the metadata is in files of $GPUBENCH_STATE, a folder in memory; results, logs and
+what of them is uploaded already are in $GPUBENCH_DATA, on disk. docs/gce-machine.md tells the whole.
 """
 
 from __future__ import annotations
@@ -63,6 +60,7 @@ _be_python_3_11()
 
 import results_folder  # noqa: E402
 from components.redaction import Redactor  # noqa: E402
+from components.run_log import RESERVE, Log, left_files, signal_name  # noqa: E402
 from results_folder import Cause, ResultsFolder, Status  # noqa: E402
 
 METADATA = os.environ.get("GPUBENCH_METADATA", "http://metadata.google.internal") + "/computeMetadata/v1/"
@@ -84,9 +82,6 @@ CALL_S = 20.0  # without a byte
 LOG = ".log"  # its objects' name, as in benchmark_job/bucket.py; what a container prints
 GROWING = (LOG, results_folder.MEASUREMENTS)  # appended to and nothing else, by the results contract
 PART = 8 * 1024 * 1024  # bytes of one part
-LOG_LIMIT = 64 * 1024 * 1024  # a run that prints without end must not fill the disk
-RESERVE = 256 * 1024  # set aside, so that a run that fills the disk can still be sealed
-TAIL_LINES, TAIL_BYTES = 40, 3500  # the end of the log that a failure quotes
 SHM = "2g"  # as on a machine of one's own: PyTorch's loaders share tensors through /dev/shm
 
 DONE, ENDED, NOT_UPLOADED = 0, 3, 4  # exit codes of `run`
@@ -419,44 +414,6 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-class Log:
-    """A run's log: what it prints, secrets blotted out, up to a limit. Never fails: a full disk must not stop a run."""
-
-    def __init__(self, path: Path, secrets: list[str]) -> None:
-        self._file = path.open("ab", buffering=0)
-        self._redactor = Redactor(secrets)
-        self._room = LOG_LIMIT - path.stat().st_size
-        self._end = b""
-        self.disk_full = False
-
-    def pump(self, stream: IO[bytes]) -> None:
-        """Copy the stream until it ends."""
-        while True:
-            piece = stream.read(65536)
-            if not piece:
-                break
-            self.keep(self._redactor.feed(piece))
-        self.keep(self._redactor.flush())
-
-    @property
-    def tail(self) -> str:
-        """The last lines: where a program says why it ended."""
-        return "\n".join(self._end.decode(errors="replace").splitlines()[-TAIL_LINES:])
-
-    def keep(self, text: bytes) -> None:
-        self._end = (self._end + text)[-TAIL_BYTES:]
-        kept = text[: max(0, self._room)]
-        if not kept:
-            return
-        self._room -= len(kept)
-        if not self._room:
-            kept += b"\n[the rest of the log is left out: 64 MiB are enough]\n"
-        try:
-            self._file.write(kept)
-        except OSError:
-            self.disk_full = True
-
-
 def deliver(uploads: Uploads, until: float) -> None:
     """Upload all of a sealed folder, its manifest last. Raises Refused, Unreachable."""
     manifest = results_folder.read_manifest(uploads.folder)
@@ -737,7 +694,7 @@ def _verdict(
     if reason == "refused":
         return Status.FAILED, _upload_failure(Refused(last))
     if exit_code == 0:
-        if _left_files(folder):
+        if left_files(folder):
             return Status.COMPLETE, None
         text = f"it ended well and left no file in its results folder\n{last}"
         return Status.FAILED, Cause(
@@ -758,20 +715,8 @@ def _verdict(
             return Status.FAILED, Cause("unknown", "docker", last, see)
         return Status.FAILED, Cause("bad-request", "error", last, "check the command and the PATH")
     if exit_code > 128:
-        return Status.FAILED, Cause("workload", "signal", f"killed by {_signal_name(exit_code - 128)}\n{last}", see)
+        return Status.FAILED, Cause("workload", "signal", f"killed by {signal_name(exit_code - 128)}\n{last}", see)
     return Status.FAILED, Cause("workload", "exit-code", f"exit code {exit_code}\n{last}", see)
-
-
-def _left_files(folder: Path) -> bool:
-    ours = (results_folder.RESERVE, results_folder.PROGRESS, results_folder.MANIFEST)
-    return any(stat.S_ISREG(path.lstat().st_mode) for path in folder.rglob("*") if path.name not in ours)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _seal_and_deliver(

@@ -296,6 +296,7 @@ fetch_token || true
 attribute gpubench-agent "$state/lib/agent.py"
 attribute gpubench-results-folder "$state/lib/results_folder.py"
 attribute gpubench-redaction "$state/lib/components/redaction.py"
+attribute gpubench-run-log "$state/lib/components/run_log.py"
 for key in image argv env secrets runs attempt stack results timeout-s gpu code upload-s; do
   attribute "gpubench-$key" "$state/$key"
 done

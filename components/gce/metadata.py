@@ -21,6 +21,7 @@ _FILES = {
     "gpubench-agent": "components/gce/agent.py",
     "gpubench-results-folder": "results_folder.py",
     "gpubench-redaction": "components/redaction.py",
+    "gpubench-run-log": "components/run_log.py",
 }
 
 STOP = "gpubench-stop"

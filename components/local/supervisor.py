@@ -27,20 +27,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import results_folder
 from components.redaction import Redactor
+from components.run_log import RESERVE, Log, left_files, signal_name
 from results_folder import Cause, ResultsFolder, Status
 
 GRACE_S = 12.0  # the contract gives a container 10 s after SIGTERM
 _POLL_S = 0.1
-_RESERVE = 256 * 1024  # bytes set aside, so that a run that fills the disk can still be sealed
-_LOG_LIMIT = 64 * 1024 * 1024  # bytes of log kept; a run that prints without end must not fill the disk
-_TAIL_LINES, _TAIL_BYTES = (
-    40,
-    3500,
-)  # the end of the log that a failure quotes; a manifest's message has 4000 characters
 _KILL_S = 10.0  # how long to wait for killed processes; one that hangs in a driver's call never goes
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -64,41 +59,6 @@ class Task:
     secrets: list[str]
 
 
-class Log:
-    """A run's log: what it prints, secrets blotted out, up to a limit. Never fails: a full disk must not stop a run."""
-
-    def __init__(self, path: Path, secrets: list[str]) -> None:
-        self._file = path.open("ab", buffering=0)
-        self._redactor = Redactor(secrets)
-        self._room = _LOG_LIMIT
-        self._end = b""
-        self.disk_full = False
-
-    def pump(self, stream: IO[bytes]) -> None:
-        """Copy the stream until it ends."""
-        while piece := stream.read(65536):
-            self._keep(self._redactor.feed(piece))
-        self._keep(self._redactor.flush())
-
-    @property
-    def tail(self) -> str:
-        """The last lines: where a program says why it ended."""
-        return "\n".join(self._end.decode(errors="replace").splitlines()[-_TAIL_LINES:])
-
-    def _keep(self, text: bytes) -> None:
-        self._end = (self._end + text)[-_TAIL_BYTES:]
-        kept = text[: self._room]
-        if not kept:
-            return
-        self._room -= len(kept)
-        if not self._room:
-            kept += b"\n[the rest of the log is left out: 64 MiB are enough]\n"
-        try:
-            self._file.write(kept)
-        except OSError as error:
-            self.disk_full = self.disk_full or error.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
 def main() -> int:
     """Run the task on standard input; 0 once its folder is sealed."""
     task = Task(**json.loads(_first_line()))
@@ -115,7 +75,7 @@ def main() -> int:
         _say(f"the run can't begin: {error}")
         return 1
     with suppress(OSError):
-        results.reserve(_RESERVE)
+        results.reserve(RESERVE)
     try:
         child = _start(task)
     except (OSError, ValueError) as error:  # ValueError: a null byte in an argument or a variable
@@ -320,7 +280,7 @@ def _verdict(
         text = {"stop": "stopped on request", "engine": "the engine that ordered the run is gone"}[reason]
         return Status.INTERRUPTED, Cause("interrupted", "signal", text, "run `gpubench up` again")
     if exit_code == 0:
-        if _left_files(Path(task.results)):
+        if left_files(Path(task.results)):
             return Status.COMPLETE, None
         text = f"it ended well and left no file in its results folder\n{last}"
         mend = "write the results into the folder that GPUBENCH_RESULTS names"
@@ -333,22 +293,10 @@ def _verdict(
         mend = "measure smaller batch sizes, or take a machine with more memory"
         return Status.FAILED, Cause("workload", "out-of-memory", last or "killed by the kernel", mend)
     if exit_code < 0:
-        text = f"killed by {_signal_name(-exit_code)}\n{last}"
+        text = f"killed by {signal_name(-exit_code)}\n{last}"
         return Status.FAILED, Cause("workload", "signal", text, f"see the log: {task.log}")
     text = f"exit code {exit_code}\n{last}"
     return Status.FAILED, Cause("workload", "exit-code", text, f"see the log: {task.log}")
-
-
-def _left_files(folder: Path) -> bool:
-    ours = (results_folder.RESERVE, results_folder.PROGRESS, results_folder.MANIFEST)
-    return any(stat.S_ISREG(path.lstat().st_mode) for path in folder.rglob("*") if path.name not in ours)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # most real-time signals have no name
-        return f"signal {number}"
 
 
 def _oom_kills() -> int:
