@@ -168,15 +168,7 @@ class GpuVm(pulumi.ComponentResource):
                     "labels": machine.labels,
                 },
             },
-            guest_accelerators=machine.accelerators,
-            scheduling=machine.scheduling,
-            reservation_affinity=machine.reservation,
-            network_interfaces=machine.interfaces,
-            service_account=machine.account,
-            shielded_instance_config=machine.shielded,
-            metadata=machine.metadata,
-            labels=machine.labels,
-            can_ip_forward=False,
+            **machine.properties,
             deletion_protection=False,
             # It has a name of its own: its successor can't be made beside it.
             opts=self._child(depends_on=self._before, delete_before_replace=True),
@@ -201,15 +193,7 @@ class GpuVm(pulumi.ComponentResource):
                     "labels": machine.labels,
                 }
             ],
-            guest_accelerators=machine.accelerators,
-            scheduling=machine.scheduling,
-            reservation_affinity=machine.reservation,
-            network_interfaces=machine.interfaces,
-            service_account=machine.account,
-            shielded_instance_config=machine.shielded,
-            metadata=machine.metadata,
-            labels=machine.labels,
-            can_ip_forward=False,
+            **machine.properties,
             opts=self._child(),
         )
         return gcp.compute.RegionInstanceGroupManager(
@@ -255,48 +239,45 @@ class GpuVm(pulumi.ComponentResource):
 class _Machine:
     """What a machine is, in the words that instances and templates share."""
 
-    # The SDK has a type of each of these for instances and another one for templates, with the same fields.
-    scheduling: Any
-    reservation: Any
-    accelerators: Any
-    interfaces: Any
-    account: Any
-    shielded: Any
-
     def __init__(self, args: GpuVmArgs, subnet: pulumi.Input[str]) -> None:
         first = args.machine_types[0]
         self.disk_type = images.boot_disk_type(first)
         self.labels = names.labels(args.labels)
-        self.scheduling = {
-            "provisioning_model": _provisioning(args),
-            "preemptible": args.purchase is Purchase.SPOT,
-            "automatic_restart": False,
-            # Machines with a GPU can't move to another host while they run.
-            "on_host_maintenance": "TERMINATE",
-            # Whatever ends it (its time is over, spot capacity is taken back), nothing stays behind.
-            "instance_termination_action": "DELETE",
-            "max_run_duration": {"seconds": run_seconds(args.purchase, args.max_seconds)},
-        }
-        self.reservation = _reservation(args)
         # None, not an empty list: families that bring their GPU along are compared with what the cloud filled in.
         attached = args.accelerator if first.startswith("n1-") and args.gpus else None
-        self.accelerators = [{"type": attached, "count": int(args.gpus)}] if attached else None
-        # Without access_configs there is no external address.
         card = images.nic_type(first)
-        self.interfaces = [{"subnetwork": subnet, **({"nic_type": card} if card else {})}]
-        self.account = {"email": args.service_account, "scopes": [SCOPE]}
-        self.shielded = {
-            # The driver in the Deep Learning VM's images is not signed with a key that Secure Boot knows.
-            "enable_secure_boot": not args.gpus,
-            "enable_vtpm": True,
-            "enable_integrity_monitoring": True,
-        }
-        self.metadata = {
-            "enable-oslogin": "TRUE",
-            "block-project-ssh-keys": "TRUE",
-            "serial-port-enable": "FALSE",  # for typing into it; what it prints can be read all the same
-            **({"install-nvidia-driver": "True"} if args.gpus else {}),
-            **args.metadata,
+        # The SDK has a type of each for instances and another one for templates, with the same fields.
+        self.properties: dict[str, Any] = {
+            "guest_accelerators": [{"type": attached, "count": int(args.gpus)}] if attached else None,
+            "scheduling": {
+                "provisioning_model": _provisioning(args),
+                "preemptible": args.purchase is Purchase.SPOT,
+                "automatic_restart": False,
+                # Machines with a GPU can't move to another host while they run.
+                "on_host_maintenance": "TERMINATE",
+                # Whatever ends it (its time is over, spot capacity is taken back), nothing stays behind.
+                "instance_termination_action": "DELETE",
+                "max_run_duration": {"seconds": run_seconds(args.purchase, args.max_seconds)},
+            },
+            "reservation_affinity": _reservation(args),
+            # Without access_configs there is no external address.
+            "network_interfaces": [{"subnetwork": subnet, **({"nic_type": card} if card else {})}],
+            "service_account": {"email": args.service_account, "scopes": [SCOPE]},
+            "shielded_instance_config": {
+                # The driver in the Deep Learning VM's images is not signed with a key that Secure Boot knows.
+                "enable_secure_boot": not args.gpus,
+                "enable_vtpm": True,
+                "enable_integrity_monitoring": True,
+            },
+            "metadata": {
+                "enable-oslogin": "TRUE",
+                "block-project-ssh-keys": "TRUE",
+                "serial-port-enable": "FALSE",  # for typing into it; what it prints can be read all the same
+                **({"install-nvidia-driver": "True"} if args.gpus else {}),
+                **args.metadata,
+            },
+            "labels": self.labels,
+            "can_ip_forward": False,
         }
 
 
