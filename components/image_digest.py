@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from components.interface import SurfaceError
 from placement.causes import Cause
+from placement.verdicts import CannotSay
 
 _ACCEPT = ", ".join(
     (
@@ -97,17 +98,13 @@ def _token(challenge: str, reference: Reference, image: str) -> str:
 
 
 def _google_token(image: str) -> str:
-    import google.auth
-    from google.auth.exceptions import GoogleAuthError
-    from google.auth.transport.requests import Request
+    from components.gce.api import ApiError
+    from components.gce.rest import Rest
 
     try:
-        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
-        if not credentials.valid:
-            credentials.refresh(Request())  # type: ignore[no-untyped-call]
-    except GoogleAuthError as error:
-        raise _refused(image, f"no Google credentials: {error}") from None
-    return str(credentials.token)
+        return str(Rest().credentials().token)
+    except (CannotSay, ApiError) as error:
+        raise _refused(image, str(error)) from None
 
 
 def _passes(status: int) -> bool:
