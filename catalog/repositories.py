@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_LEGACY = {"gcr.io": "us", "us.gcr.io": "us", "eu.gcr.io": "europe", "asia.gcr.io": "asia"}
+LEGACY_HOSTS = {"gcr.io": "us", "us.gcr.io": "us", "eu.gcr.io": "europe", "asia.gcr.io": "asia"}
 # Container Registry's hosts: Artifact Registry serves each from a repository of that name in that multi-region.
 # https://cloud.google.com/artifact-registry/docs/transition/transition-from-gcr
 _REGIONAL = "-docker.pkg.dev"
@@ -26,7 +26,7 @@ class Repository:
     @property
     def is_legacy(self) -> bool:
         """Whether it serves one of Container Registry's hosts."""
-        return self.name in _LEGACY
+        return self.name in LEGACY_HOSTS
 
     @property
     def url(self) -> str:
@@ -59,8 +59,8 @@ def repository_of(image: str) -> Repository | None:
         parts = [f"{parts[0]}:{parts[1]}", *parts[2:]]
     if not slash or not parts[0] or not all(parts):
         return None
-    if host in _LEGACY and len(parts) >= 2:
-        return Repository(parts[0], _LEGACY[host], host)
+    if host in LEGACY_HOSTS and len(parts) >= 2:
+        return Repository(parts[0], LEGACY_HOSTS[host], host)
     location = host.removesuffix(_REGIONAL)
     if host.endswith(_REGIONAL) and location and len(parts) >= 3:
         return Repository(parts[0], location, parts[1])

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import catalog
 from catalog import Purchase, Surface
+from catalog.repositories import LEGACY_HOSTS
 from placement.ladder import Rung
 from settings.credentials import looks_like_credential, shown_key
 from settings.mistakes import TOLD, Mistakes, did_you_mean, one_of, shown
@@ -32,7 +33,6 @@ _REGION = r"[a-z]+-[a-z]+[0-9]+"
 _MULTI_REGIONS = ("us", "europe", "asia")
 # Regions are known by their form alone: Artifact Registry is in more of them than GPUs are, and new ones come.
 # https://cloud.google.com/artifact-registry/docs/repositories/repo-locations
-_LEGACY_HOSTS = {"gcr.io": "us", "us.gcr.io": "us", "eu.gcr.io": "europe", "asia.gcr.io": "asia"}
 _REGISTRY = "LOCATION-docker.pkg.dev/PROJECT/REPOSITORY"
 _SUBNET = "a subnetwork's name, or projects/PROJECT/regions/REGION/subnetworks/NAME"
 _QUOTA_ID = r"[A-Za-z0-9][A-Za-z0-9.-]{0,127}"
@@ -60,8 +60,8 @@ def read_registry(parsed: Mapping[str, object], mistakes: Mistakes) -> str | Non
     elif re.search(r"\.dkr\.ecr(?:-fips)?\.", host) or host == "public.ecr.aws":
         mend = "repositories of ECR come in a later version: name one of Artifact Registry, or remove the key"
         mistakes.add(path, shown(value), _REGISTRY, mend)
-    elif host in _LEGACY_HOSTS:
-        where = _LEGACY_HOSTS[host]
+    elif host in LEGACY_HOSTS:
+        where = LEGACY_HOSTS[host]
         mend = f"Container Registry takes no images any more: write {where}-docker.pkg.dev/PROJECT/REPOSITORY"
         mistakes.add(path, shown(value), _REGISTRY, mend)
     elif location == host:
