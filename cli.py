@@ -397,16 +397,12 @@ def _make_plan(stack: str, settings: Settings) -> Plan:
 def _due(stack: str, settings: Settings, attempts: Sequence[Attempt], now: datetime) -> int | None:
     """How many runs have no results; None where that can't be told here (no surface, no image)."""
     import components
-    from benchmark_job import due
-    from benchmark_job.order import job_digest
+    from benchmark_job.due import due_runs
     from benchmark_job.store import StoreError
     from components.interface import SurfaceError
-    from placement.choice import current_rung
 
-    job = job_digest(settings.benchmark)
-    rung = current_rung(settings, attempts, now, job=job, surfaces=components.built())
     try:
-        return sum(due.results_of(order) is None for order in due.orders(settings, rung, stack))
+        return len(due_runs(settings, attempts, now, stack))
     except (components.SurfaceNotBuilt, SurfaceError, StoreError):
         return None
 

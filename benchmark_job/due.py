@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+
 import components
 from benchmark_job import store
-from benchmark_job.order import RunOrder, run_orders
+from benchmark_job.order import RunOrder, job_digest, run_orders
+from placement.choice import current_rung
 from placement.ladder import Rung
+from placement.ledger import Attempt
 from settings import Settings
 
 
@@ -25,3 +30,13 @@ def results_of(order: RunOrder) -> str | None:
     store.bring_home(order.store, order.run)
     attempt = store.complete_attempt(store.folder(order.store), order.run, order.rungs)
     return None if attempt is None else attempt.attempt_id
+
+
+def due_runs(settings: Settings, attempts: Sequence[Attempt], now: datetime, stack: str) -> tuple[str, ...]:
+    """The stack's runs that have no results. Raises what `orders` and `results_of` do.
+
+    Any rung of the ladder does: where a run is carried out is no part of its name.
+    """
+    job, surfaces = job_digest(settings.benchmark), components.built()
+    rung = current_rung(settings, attempts, now, job=job, surfaces=surfaces)
+    return tuple(order.run for order in orders(settings, rung, stack) if results_of(order) is None)

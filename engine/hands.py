@@ -8,15 +8,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import components
-from benchmark_job import due as due_runs
 from benchmark_job.attempting import end_attempt, where
+from benchmark_job.due import due_runs
 from benchmark_job.order import job_digest
 from components.interface import Surface as SurfaceModule
 from components.interface import SurfaceError
 from engine.base import Engine, EngineError, InputError, Result
 from engine.program import RELEASE_VARIABLE, WALK_VARIABLE
 from placement.causes import Cause, Failure, Scope, classify
-from placement.choice import current_rung
 from placement.clock import Clock
 from placement.ladder import Rung
 from placement.ledger import Attempt, Ledger, Outcome
@@ -51,11 +50,7 @@ class EngineHands:
 
     def due(self) -> tuple[str, ...]:
         """See `placement.walk.Hands`."""
-        # Any rung of the ladder does: where a run is carried out is no part of its name.
-        now, attempts = self._clock.now(), self._ledger.attempts()
-        rung = current_rung(self._settings, attempts, now, job=self._job, surfaces=components.built())
-        orders = due_runs.orders(self._settings, rung, self._stack)
-        return tuple(order.run for order in orders if due_runs.results_of(order) is None)
+        return due_runs(self._settings, self._ledger.attempts(), self._clock.now(), self._stack)
 
     def verdicts(self, rungs: Iterable[Rung]) -> Mapping[str, Verdict]:
         """See `placement.walk.Hands`."""

@@ -126,7 +126,9 @@ class Walk:
     clock: Clock
     reporter: Reporter
     wait: timedelta = timedelta(0)
+    # What the last choice was made of.
     _verdicts: Mapping[str, Verdict] = field(default_factory=dict, init=False)
+    _due: int = field(default=0, init=False)
 
     def go(self) -> Ending:
         """Walk until the results are there, a cause stops it, or nothing is left to try (or to wait for)."""
@@ -204,7 +206,7 @@ class Walk:
         pinned = self.settings.pinned_rung
         rungs = [pinned] if pinned is not None else list(self.settings.ladder)
         verdicts = self.hands.verdicts([rung for rung in rungs if rung.id not in tried])
-        due = len(self.hands.due())
+        self._due = due = len(self.hands.due())
         hours = hours_by_rung(self.settings, attempts, job=self.job, due=due)
         choice = choose(self.settings, self.job, verdicts, attempts, self.clock.now(), hours=hours, tried=tried)
         self.reporter.chosen(choice, verdicts, attempts, due)
@@ -213,7 +215,7 @@ class Walk:
 
     def _begin(self, choice: Choice, rung: Rung) -> Assignment:
         attempts = self.ledger.attempts()
-        worst = expected_hours(self.settings, attempts, job=self.job, rung=rung, due=len(self.hands.due())).worst
+        worst = expected_hours(self.settings, attempts, job=self.job, rung=rung, due=self._due).worst
         verdict = self._verdicts.get(rung.id)
         hours = limit_hours(self.settings, self.job, rung, verdict, attempts, worst)
         attempt = begin_on(rung, self.clock.now(), self.stack, self.job)
