@@ -37,7 +37,7 @@ import components
 from benchmark_job import store
 from benchmark_job.order import RunOrder
 from benchmark_job.results import Attempt as StoredAttempt
-from components.interface import Control, Execution, SurfaceError
+from components.interface import Control, Execution, SurfaceError, is_newer
 from engine import masters
 
 _REQUIRED = ("run", "store", "rung", "rungs", "surface", "tier", "argv", "timeout_s")
@@ -144,7 +144,7 @@ class RunProvider(ResourceProvider):
             secrets=secret_values,
         )
         try:
-            if _asked_to_stop(execution.stop, asked_at):
+            if is_newer(execution.stop, asked_at):
                 raise RunFailed(f"run {order.run} was stopped before it began. Run `gpubench up` again to go on")
             say(f"attempt {name} on {order.rung}; log: {execution.log}")
             surface.execute(order, execution, Control(say, _engine_is_gone))
@@ -225,13 +225,6 @@ def _locked(folder: Path, stack: object, say: Callable[[str], None]) -> Iterator
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _asked_to_stop(stop: Path, since: float) -> bool:
-    try:
-        return stop.stat().st_mtime >= since
-    except OSError:
-        return False
 
 
 def _engine_is_gone() -> bool:

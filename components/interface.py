@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -44,16 +44,26 @@ class Execution:
     stop: Path
     lock: int
     secrets: Mapping[str, str]
+    begun: float = field(init=False)
+    """Its folder's time when it began: what is put there later makes the folder newer."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "begun", self.folder.stat().st_mtime)
 
     def is_stopped(self) -> bool:
         """Whether a person has asked for its end since it began.
 
         Its folder and its stop file have their times from one file system, so no moment is left out.
         """
-        try:
-            return self.stop.stat().st_mtime >= self.folder.stat().st_mtime
-        except FileNotFoundError:
-            return False
+        return is_newer(self.stop, self.begun)
+
+
+def is_newer(stop: Path, since: float) -> bool:
+    """Whether a stop file was written at that time (seconds since 1970) or later."""
+    try:
+        return stop.stat().st_mtime >= since
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,13 @@ class Capacity:
     settings: Settings
     orders: tuple[RunOrder, ...]
     standing: pulumi.ComponentResource | None = None
+
+    @property
+    def search_zones(self) -> tuple[str, ...]:
+        """What a cloud's hint narrowed the attempt to, else the rung's own, else all that the catalogue lists."""
+        rung = self.rung
+        listed = {zone: None for offer in rung.offers for zone in offer.zones(rung.place.region or "")}
+        return self.zones or rung.place.zones or tuple(listed)
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ def declare(name: str, capacity: Capacity, opts: pulumi.ResourceOptions) -> pulu
         GpuVmArgs(
             project=rung.place.project,
             region=rung.place.region,
-            zones=_zones(capacity),
+            zones=capacity.search_zones,
             machine_types=rung.machine_types,
             accelerator=offer.accelerator if offer else None,
             gpus=rung.count,
@@ -179,7 +179,6 @@ def carry_out(api_: AttemptApi, order: RunOrder, execution: Execution, control: 
     watch = Watch(api_, order.project, order.region, order.attempt)
     where = Where(surface="gce", project=order.project, region=order.region, tier=order.tier)
     fetch = Fetch(Bucket(order.store), order.run, order.attempt, execution.folder, execution.log)
-    stopped = _stopped_since_now(execution)
     try:
         if _said(fetch.advance):
             return  # an earlier update was killed while it waited for these
@@ -190,15 +189,16 @@ def carry_out(api_: AttemptApi, order: RunOrder, execution: Execution, control: 
             limit_s=order.wait_s,
             poll_s=POLL_S,
             say=control.say,
-            stopped=stopped,
+            stopped=execution.is_stopped,
         )
-        _follow(api_, order, execution, control, watch, fetch, stopped)
+        _follow(api_, order, execution, control, watch, fetch)
     except SurfaceError as failed:
         # What is tried again in place, and the next update after this engine's death, go on with the machine.
         if control.engine_is_gone() or classify(str(failed), where).cause is Cause.TRANSIENT:
             raise
         try:
-            _shrink(api_, order)
+            # Before it fails: it must ask for no more machines, whatever becomes of us.
+            _said(partial(sweeping.shrink, api_, order.project, order.region, order.attempt))
         except SurfaceError as error:
             control.say(f"its group could not be told to ask for no more machines: {error}")
         raise
@@ -211,7 +211,6 @@ def _follow(
     control: Control,
     watch: Watch,
     fetch: Fetch,
-    stopped: Callable[[], bool],
 ) -> None:
     """Bring the run's results home until they are whole, or its machine is gone."""
     begun, told, asked_to_stop = datetime.now(UTC), "", False
@@ -223,7 +222,7 @@ def _follow(
         if step and step != told:
             control.say(f"{step} on {watch.machine.name if watch.machine else 'its machine'}")
             told = step
-        if stopped() and not asked_to_stop and watch.machine is not None:
+        if execution.is_stopped() and not asked_to_stop and watch.machine is not None:
             asked_to_stop = True
             _said(partial(_tell_to_stop, api_, watch.machine))
         now = time.monotonic()
@@ -240,19 +239,6 @@ def _follow(
         if control.engine_is_gone():
             raise SurfaceError("the engine that ordered the run is gone")
         time.sleep(POLL_S)
-
-
-def _stopped_since_now(execution: Execution) -> Callable[[], bool]:
-    """As `Execution.is_stopped`, by its folder's time now: each file that comes home makes the folder newer."""
-    begun = execution.folder.stat().st_mtime
-
-    def stopped() -> bool:
-        try:
-            return execution.stop.stat().st_mtime >= begun
-        except FileNotFoundError:
-            return False
-
-    return stopped
 
 
 def _tell_to_stop(api_: AttemptApi, machine: Instance) -> None:
@@ -286,15 +272,6 @@ def _seal(order: RunOrder, execution: Execution, begun: datetime, why: str) -> N
     )
 
 
-def _shrink(api_: AttemptApi, order: RunOrder) -> None:
-    """Before an attempt fails: it must ask for no more machines, whatever becomes of us."""
-    lost = Attempt(
-        id=order.attempt, stack=str(order.stamps.get("stack", "")), job="", rung=order.rung, tier=order.tier,
-        region=order.region, begun=datetime.now(UTC), surface="gce", project=order.project,
-    )  # fmt: skip
-    _said(lambda: sweeping.shrink(api_, lost))
-
-
 def _metadata(capacity: Capacity, secrets: pulumi.Output[Mapping[str, str]]) -> Mapping[str, pulumi.Input[str]]:
     order = capacity.orders[0]
     assert capacity.image is not None, "checked before anything is declared"
@@ -320,13 +297,6 @@ def _metadata(capacity: Capacity, secrets: pulumi.Output[Mapping[str, str]]) -> 
     except ValueError as error:
         raise pulumi.RunError(str(error)) from None
     return {**attributes, metadata.SECRETS: secrets.apply(metadata.secret_lines)}
-
-
-def _zones(capacity: Capacity) -> tuple[str, ...]:
-    """What a cloud's hint narrowed the attempt to, else the rung's, else all that the catalogue knows to have it."""
-    rung = capacity.rung
-    listed = {zone: None for offer in rung.offers for zone in offer.zones(rung.place.region or "")}
-    return capacity.zones or rung.place.zones or tuple(listed)
 
 
 def _bucket_exists(settings: Settings) -> bool:

@@ -58,8 +58,7 @@ def sweep(
     project, region = _place(attempt)
     deadline = clock() + wait_s
     base = base_name(attempt.id)
-    groups = api.groups(project, region, base)
-    side_by_side([partial(_ask_for_nothing, api, group) for group in groups])
+    shrink(api, project, region, attempt.id)
     taken: list[Resource] = []
     left: list[tuple[str, str]] = []
     found = api.resources(project, region, label_of(attempt), base)
@@ -75,12 +74,10 @@ def sweep(
     return Swept(tuple(taken), tuple(left))
 
 
-def shrink(api: AttemptApi, attempt: Attempt) -> None:
+def shrink(api: AttemptApi, project: str, region: str, attempt: str) -> None:
     """Let an attempt ask for no more: size 0, no resize request. What it has runs on until the group takes it away."""
-    project, region = _place(attempt)
-    side_by_side(
-        [partial(_ask_for_nothing, api, group) for group in api.groups(project, region, base_name(attempt.id))]
-    )
+    groups = api.groups(project, region, base_name(attempt))
+    side_by_side([partial(_ask_for_nothing, api, group) for group in groups])
 
 
 def alive(api: AttemptApi, attempt: Attempt) -> bool:

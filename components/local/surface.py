@@ -95,7 +95,7 @@ def execute(order: RunOrder, execution: Execution, control: Control) -> None:
     enough to end the run and seal what was measured. It knows that we live by the pipe on its standard input.
     """
     results = execution.folder
-    before = results.stat()  # a stop file that is older isn't meant for this execution
+    mode = stat.S_IMODE(results.stat().st_mode)
     secrets = sorted(execution.secrets.values())
     stamps = {**order.stamps, "attempt": results.name}
     if (tier := _obtained_tier(order)) is not None:
@@ -132,7 +132,7 @@ def execute(order: RunOrder, execution: Execution, control: Control) -> None:
         "results": str(results),
         "log": str(execution.log),
         "stop": str(execution.stop),
-        "not_before": before.st_mtime,
+        "not_before": execution.begun,
         "timeout_s": order.timeout_s,
         "stamps": stamps,
         "secrets": secrets,
@@ -157,7 +157,7 @@ def execute(order: RunOrder, execution: Execution, control: Control) -> None:
             with suppress(OSError):
                 supervisor.stdin.close()
             with suppress(OSError):
-                results.chmod(stat.S_IMODE(before.st_mode))
+                results.chmod(mode)
     if supervisor.returncode != 0:
         raise SurfaceError(
             f"its supervisor ended with {supervisor.returncode} and could not seal {results}{_said(execution.log)}"

@@ -169,7 +169,7 @@ def resolved(value: Any, ids: Mapping[str, Any]) -> Any:
 
 def _gce(capacity: Capacity) -> tuple[Spec, ...]:
     rung = capacity.rung
-    region, project, zones = rung.place.region, rung.place.project, _zones(capacity)
+    region, project, zones = rung.place.region, rung.place.project, capacity.search_zones
     spot = rung.purchase is Purchase.SPOT
     template: dict[str, Any] = {
         "project": project,
@@ -231,7 +231,7 @@ def _gke(capacity: Capacity) -> tuple[Spec, ...]:
         "project": rung.place.project,
         "cluster": Ref("cluster"),
         "location": rung.place.region,
-        "nodeLocations": list(_zones(capacity)),
+        "nodeLocations": list(capacity.search_zones),
         "initialNodeCount": 0,
         "autoscaling": {"minNodeCount": 0, "maxNodeCount": 1, "locationPolicy": "ANY"},
         "nodeConfig": node,
@@ -263,7 +263,7 @@ def _ecs(capacity: Capacity) -> tuple[Spec, ...]:
     }
     group = {
         "region": rung.place.region,
-        "availabilityZones": list(_zones(capacity)),
+        "availabilityZones": list(capacity.search_zones),
         "minSize": 0,
         "maxSize": 1,
         "desiredCapacity": 1,
@@ -363,14 +363,6 @@ def _attached(rung: Rung, *, always: bool = False) -> dict[str, Any] | None:
     if offer is None or offer.accelerator is None or not (always or offer.machine_type.startswith("n1-")):
         return None
     return {"type": offer.accelerator, "count": max(1, int(rung.count))}
-
-
-def _zones(capacity: Capacity) -> tuple[str, ...]:
-    rung = capacity.rung
-    if capacity.zones or rung.place.zones:
-        return capacity.zones or rung.place.zones
-    listed = {zone: None for offer in rung.offers for zone in offer.zones(rung.place.region or "")}
-    return tuple(listed)
 
 
 def _seconds(capacity: Capacity) -> int:

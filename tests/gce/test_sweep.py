@@ -188,7 +188,7 @@ def test_the_wait_is_bounded(asking: Asking, project: Project) -> None:
 
 
 def test_shrinking_takes_nothing_away(asking: Asking, project: Project) -> None:
-    shrink(asking.google, ATTEMPT)
+    shrink(asking.google, str(ATTEMPT.project), str(ATTEMPT.region), ATTEMPT.id)
     assert project.sizes == {"mine": 0, "other": 1}
     assert project.states["r1"] == "CANCELLED"
     assert {f"{kind}/mine" for kind in _LISTS} <= project.there
