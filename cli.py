@@ -107,6 +107,9 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--wait", type=_duration, default=timedelta(0), metavar="TIME", help=_WAIT_HELP)
     add_engine(up)
     add_engine(add("preview", _preview, "say what `up` would do; changes nothing and needs no credentials"))
+    add_engine(
+        add("image", _image, "build and push the image of benchmark.build, if nobody has; `up` does so, too")
+    )
     plan = add("plan", _plan, "show the ladder: what is known of each rung, what it costs, and which is next")
     plan.add_argument("--json", action="store_true", help="print it as JSON instead")
     drill = add("drill", _drill, "rehearse a stack against a simulated cloud: no cloud is asked, nothing is measured")
@@ -155,7 +158,7 @@ def _up(options: argparse.Namespace) -> int:
     from benchmark_job.order import job_digest
     from engine import rehearsal
     from engine.base import EngineError
-    from engine.hands import EngineHands
+    from engine.hands import EngineHands, image_in_place
     from placement import timeline
     from placement.telling import Teller, walked
     from placement.walk import End, Walk
@@ -165,7 +168,7 @@ def _up(options: argparse.Namespace) -> int:
     engine = _announced_engine(options)
     clock, job = rehearsal.clock(), job_digest(settings.benchmark)
     ledger = store.ledger(settings.results.url, options.stack, _secrets(options.stack))
-    with _ending_runs(root, options.stack, engine) as interrupts:
+    with image_in_place(settings, engine, _say), _ending_runs(root, options.stack, engine) as interrupts:
         hands = EngineHands(settings, options.stack, engine, ledger, clock, lambda: bool(interrupts))
         teller = Teller(settings, options.stack, job, clock, sys.stdout)
         begun = clock.now()
@@ -190,6 +193,21 @@ def _preview(options: argparse.Namespace) -> int:
     if len(settings.ladder) > 1:
         _show_plan(options.stack, settings)
     _announced_engine(options).preview()
+    return 0
+
+
+def _image(options: argparse.Namespace) -> int:
+    from engine.base import InputError
+    from engine.hands import image_in_place
+
+    settings = _runnable_settings(options.stack)
+    if settings.benchmark.build is None:
+        raise InputError(
+            f"Pulumi.{options.stack}.yaml: gpubench:benchmark.build is missing: it says what the image is built from "
+            "(docs/settings.md#building-the-image)"
+        )
+    with image_in_place(settings, _announced_engine(options), _say) as image:
+        print(image)
     return 0
 
 
@@ -327,6 +345,10 @@ def _store(stack: str) -> Path:
     return store.folder(_store_url(stack))
 
 
+def _say(line: str) -> None:
+    print(f"gpubench: {line}", flush=True)
+
+
 def _announced_engine(options: argparse.Namespace) -> Engine:
     engine, chosen = _engine(options.stack, options.engine)
     print(f"gpubench: {chosen.engine} engine, because {chosen.reason}", flush=True)
@@ -387,7 +409,7 @@ def _make_plan(stack: str, settings: Settings) -> Plan:
     if why:
         print(f"gpubench: {why}; this plan assumes that nothing was tried yet\n", file=sys.stderr)
     attempts = ledger.attempts()
-    verdicts = ask(settings.ladder, preflights(settings.ladder, stack), image=settings.benchmark.image)
+    verdicts = ask(settings.ladder, preflights(settings, settings.ladder, stack), image=settings.benchmark.image)
     due = _due(stack, settings, attempts, now)
     hours = hours_by_rung(settings, attempts, job=job, due=due)
     choice = choose(settings, job, verdicts, attempts, now, hours=hours)

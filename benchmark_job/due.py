@@ -8,6 +8,7 @@ from datetime import datetime
 import components
 from benchmark_job import store
 from benchmark_job.order import RunOrder, job_digest, run_orders
+from components import image_build
 from placement.choice import current_rung
 from placement.ladder import Rung
 from placement.ledger import Attempt
@@ -18,11 +19,11 @@ def orders(settings: Settings, rung: Rung, stack: str) -> tuple[RunOrder, ...]:
     """The stack's runs, one a repeat, as they would be carried out on this rung.
 
     An image is resolved to its digest first: a tag that moves is another benchmark, and so another run. Raises
-    SurfaceError where it can't be, SurfaceNotBuilt for a rung that this version can't run on.
+    SurfaceError where it can't be (ImageNotBuilt where nobody has built it yet), SurfaceNotBuilt for a rung that this
+    version can't run on.
     """
     surface = components.load(str(rung.surface), rung.id)
-    image = settings.benchmark.image
-    return run_orders(settings, rung, stack, None if image is None else surface.resolve_image(image))
+    return run_orders(settings, rung, stack, image_build.resolve(settings.benchmark, surface.resolve_image))
 
 
 def results_of(order: RunOrder) -> str | None:

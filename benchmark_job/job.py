@@ -16,6 +16,7 @@ from benchmark_job.due import results_of
 from benchmark_job.order import RunOrder, job_digest, run_orders
 from benchmark_job.run_resource import Run
 from catalog import Surface
+from components.image_build import ImageNotBuilt
 from components.interface import ATTEMPT_LABEL, STACK_LABEL, Capacity, Standings, SurfaceError
 from engine import rehearsal
 from placement.causes import Cause
@@ -118,8 +119,11 @@ def _orders(args: BenchmarkJobArgs) -> tuple[RunOrder, ...]:
     try:
         return orders_of(args.settings, args.rung, stack)
     except SurfaceError as error:
-        # Who previews a pull request may have no credentials for the registry.
-        if pulumi.runtime.is_dry_run() and error.cause in (Cause.PERMISSION, Cause.TRANSIENT):
+        unbuilt = isinstance(error, ImageNotBuilt)
+        if unbuilt and args.release:
+            return ()  # this update makes the repository that the image is pushed to
+        # Who previews a pull request may have no credentials for the registry, and builds nothing.
+        if pulumi.runtime.is_dry_run() and (unbuilt or error.cause in (Cause.PERMISSION, Cause.TRANSIENT)):
             pulumi.log.warn(f"{error}; this preview assumes that all runs are due")
             return run_orders(args.settings, args.rung, stack, args.settings.benchmark.image)
         raise pulumi.RunError(str(error)) from error

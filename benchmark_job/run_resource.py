@@ -39,6 +39,7 @@ from benchmark_job.order import RunOrder
 from benchmark_job.results import Attempt as StoredAttempt
 from components.interface import Control, Execution, SurfaceError, is_newer
 from engine import masters
+from placement.causes import Cause
 
 _REQUIRED = ("run", "store", "rung", "rungs", "surface", "tier", "argv", "timeout_s")
 _LOCK_POLL_S = 0.5
@@ -158,7 +159,7 @@ class RunProvider(ResourceProvider):
         stored = store.attempt(root, order.run, name)
         store.put_up(order.store, order.run, name)
         if not stored.complete:
-            raise RunFailed(_failure_text(order, stored, execution.log))
+            raise RunFailed(_failure_text(order, stored, execution.log, repeatable=not surface.UPLOADS))
         say(f"complete: {folder}")
         return stored
 
@@ -250,7 +251,8 @@ def _end_with_engine() -> None:
     os._exit(1)
 
 
-def _failure_text(order: RunOrder, stored: StoredAttempt, log: Path) -> str:
+def _failure_text(order: RunOrder, stored: StoredAttempt, log: Path, *, repeatable: bool) -> str:
+    """``repeatable``: another try in place would be a new one, and not find what is sealed here."""
     manifest = stored.manifest
     if manifest is None or manifest.cause is None:
         why = (
@@ -258,9 +260,13 @@ def _failure_text(order: RunOrder, stored: StoredAttempt, log: Path) -> str:
         )
         return f"run {order.run} on {order.rung} left no usable results: {why}\n  Kept: {stored.folder}\n  Log: {log}"
     cause = manifest.cause
+    kind = str(cause.cause)
+    # The machine that has sealed it ends itself: what passes is tried again on another one, by another attempt.
+    if kind == Cause.TRANSIENT and not repeatable:
+        kind = str(Cause.INTERRUPTED)
     return (
         f"run {order.run} on {order.rung} {manifest.status}. "
-        f"Cause: {cause.cause} ({cause.code}): {cause.message.strip()}\n"
+        f"Cause: {kind} ({cause.code}): {cause.message.strip()}\n"
         f"  Mend: {cause.mend}\n"
         f"  What it measured is kept: {stored.folder}\n  Log: {log}"
     )

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 
 from components.interface import SurfaceError
+from components.registry_login import login, refused
 from placement.causes import Cause
-from placement.verdicts import CannotSay
 
 _ACCEPT = ", ".join(
     (
@@ -17,10 +17,10 @@ _ACCEPT = ", ".join(
         "application/vnd.docker.distribution.manifest.v2+json",
     )
 )
-_GOOGLE = re.compile(r"(?:[a-z0-9-]+-docker\.pkg\.dev|(?:[a-z]+\.)?gcr\.io)")
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 _TIMEOUT_S = 20.0
 _DOCKER_HUB = ("docker.io", "index.docker.io")
+_LOOPBACK = re.compile(r"(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])(?::\d+)?")
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,17 @@ class Reference:
         path, _, tag = rest.partition(":")
         return cls(first, path, tag or "latest")
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the registry is on this machine: docker, too, asks such a one without TLS."""
+        return _LOOPBACK.fullmatch(self.host) is not None
 
-def resolve(image: str, *, scheme: str = "https") -> str:
+
+def resolve(image: str, *, scheme: str | None = None) -> str:
     """``name@sha256:…`` of what a tag names now; a name with a digest stays. Raises SurfaceError.
 
-    Source of the protocol: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests, and
+    ``scheme`` None: https, but for a registry on this machine. Source of the protocol:
+    https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests, and
     https://distribution.github.io/distribution/spec/auth/token/ for the token.
     """
     if "@" in image:
@@ -54,6 +60,7 @@ def resolve(image: str, *, scheme: str = "https") -> str:
     import requests
 
     reference = Reference.of(image)
+    scheme = scheme or ("http" if reference.is_loopback else "https")
     url = f"{scheme}://{reference.host}/v2/{reference.path}/manifests/{reference.tag}"
     headers = {"Accept": _ACCEPT}
     try:
@@ -67,7 +74,7 @@ def resolve(image: str, *, scheme: str = "https") -> str:
     if answer.status_code == 404:
         raise SurfaceError(f"benchmark.image: {image} isn't in its registry: check its name and tag", Cause.IMAGE)
     if answer.status_code in (401, 403):
-        raise _refused(image, f"HTTP {answer.status_code}")
+        raise refused(image, f"HTTP {answer.status_code}")
     digest = answer.headers.get("Docker-Content-Digest", "")
     if not answer.ok or not digest.startswith("sha256:"):
         cause = Cause.TRANSIENT if _passes(answer.status_code) else Cause.IMAGE
@@ -81,30 +88,20 @@ def _token(challenge: str, reference: Reference, image: str) -> str:
 
     asked = dict(_PARAMETER.findall(challenge))
     if not challenge.lower().startswith("bearer") or "realm" not in asked:
-        raise _refused(image, f"it asks for {challenge or 'credentials'}")
-    auth = ("oauth2accesstoken", _google_token(image)) if _GOOGLE.fullmatch(reference.host) else None
+        raise refused(image, f"it asks for {challenge or 'credentials'}")
+    auth = login(reference.host, image)
     wanted = {"service": asked.get("service", ""), "scope": f"repository:{reference.path}:pull"}
     answer = requests.get(asked["realm"], params=wanted, auth=auth, timeout=_TIMEOUT_S)
     said = f"HTTP {answer.status_code}: {answer.text[:300]}"
     if _passes(answer.status_code):
         raise _no_answer(image, f"has no token for now: {said}", Cause.TRANSIENT)
     if not answer.ok:
-        raise _refused(image, said)
+        raise refused(image, said)
     given = answer.json()
     token = (given.get("token") or given.get("access_token")) if isinstance(given, dict) else None
     if not token:
-        raise _refused(image, f"its token service answers without a token: {said}")
+        raise refused(image, f"its token service answers without a token: {said}")
     return str(token)
-
-
-def _google_token(image: str) -> str:
-    from components.gce.api import ApiError
-    from components.gce.rest import Rest
-
-    try:
-        return str(Rest().credentials().token)
-    except (CannotSay, ApiError) as error:
-        raise _refused(image, str(error)) from None
 
 
 def _passes(status: int) -> bool:
@@ -115,12 +112,4 @@ def _no_answer(image: str, what: str, cause: Cause) -> SurfaceError:
     return SurfaceError(
         f"benchmark.image: {image}: its registry {what}. Try again, or name the image by its digest (name@sha256:…)",
         cause,
-    )
-
-
-def _refused(image: str, why: str) -> SurfaceError:
-    return SurfaceError(
-        f"benchmark.image: {image}: its registry lets nobody read it who asks like this ({why}). Log in (for Google's "
-        "registries: gcloud auth application-default login), or name the image by its digest (name@sha256:…)",
-        Cause.PERMISSION,
     )

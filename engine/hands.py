@@ -11,6 +11,7 @@ import components
 from benchmark_job.attempting import end_attempt, where
 from benchmark_job.due import due_runs
 from benchmark_job.order import job_digest
+from components import image_build
 from components.interface import Surface as SurfaceModule
 from components.interface import SurfaceError
 from engine.base import Engine, EngineError, InputError, Result
@@ -55,7 +56,7 @@ class EngineHands:
     def verdicts(self, rungs: Iterable[Rung]) -> Mapping[str, Verdict]:
         """See `placement.walk.Hands`."""
         wanted = tuple(rungs)
-        return ask(wanted, preflights(wanted, self._stack), image=self._settings.benchmark.image)
+        return ask(wanted, preflights(self._settings, wanted, self._stack), image=self._settings.benchmark.image)
 
     def attempt(self, assignment: Assignment) -> None:
         """See `placement.walk.Hands`."""
@@ -116,14 +117,14 @@ class EngineHands:
         return components.load(attempt.surface, attempt.rung)
 
 
-def preflights(rungs: Iterable[Rung], stack: str) -> dict[Surface, Preflight | Unasked]:
+def preflights(settings: Settings, rungs: Iterable[Rung], stack: str) -> dict[Surface, Preflight | Unasked]:
     """Who answers for each surface of these rungs, or why nobody does."""
     found: dict[Surface, Preflight | Unasked] = {}
     for rung in rungs:
         if rung.surface in found:
             continue
         try:
-            found[rung.surface] = components.load(str(rung.surface), rung.id).preflight(stack)
+            found[rung.surface] = components.load(str(rung.surface), rung.id).preflight(stack, settings)
         except components.SurfaceNotBuilt:
             found[rung.surface] = Unasked(f"surface {rung.surface} isn't built in this version", usable=False)
         except SurfaceError as error:
@@ -132,9 +133,31 @@ def preflights(rungs: Iterable[Rung], stack: str) -> dict[Surface, Preflight | U
 
 
 @contextmanager
-def _saying(variable: str) -> Iterator[None]:
+def image_in_place(settings: Settings, engine: Engine, say: Callable[[str], None]) -> Iterator[str | None]:
+    """The benchmark's image by digest, built and pushed if need be, for as long as this lasts; None: it has no build.
+
+    Files that change meanwhile make no other run due: a walk may take hours. Raises SurfaceError, EngineError.
+    """
+    if settings.benchmark.build is None:
+        yield None
+        return
+
+    def prepare() -> None:
+        say("the stack is brought up without capacity first: the image's repository isn't there yet")
+        with _saying(RELEASE_VARIABLE):
+            engine.up()
+
+    rungs = [settings.pinned_rung] if settings.pinned_rung else settings.ladder
+    pushes = any(not rung.is_free and str(rung.surface) in components.built() for rung in rungs)
+    image = image_build.ensure(settings.benchmark, pushes=pushes, say=say, prepare=prepare)
+    with _saying(image_build.PINNED_VARIABLE, image):
+        yield image
+
+
+@contextmanager
+def _saying(variable: str, value: str = "1") -> Iterator[None]:
     """Tell the program what this update is for."""
-    os.environ[variable] = "1"
+    os.environ[variable] = value
     try:
         yield
     finally:

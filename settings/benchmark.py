@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from placement.ladder import Rung
-from settings.credentials import looks_like_credential
+from settings.credentials import looks_like_credential, names_a_secret, shown_key
 from settings.environment import read_env
 from settings.mistakes import Mistakes, did_you_mean, one_of, shown
 from settings.model import (
@@ -21,9 +22,13 @@ from settings.model import (
     PROJECT,
     SCENARIOS,
     Benchmark,
+    Build,
     Code,
 )
-from settings.shapes import BenchmarkShape, CodeShape, take_shape
+from settings.shapes import BenchmarkShape, BuildShape, CodeShape, take_shape
+
+_PROJECT_ROOT = Path(__file__).resolve().parent.parent
+_CONTAINERFILES = ("Containerfile", "Dockerfile")
 
 _OF_THE_WORKLOAD = ("profile", "scenarios", "batch_sizes", "precisions", "channels_last", "compile", "seed")
 
@@ -38,6 +43,7 @@ def read_benchmark(
     own_command = config.image is not None and config.workload is None and "workload" not in bad
     if config.image is not None:
         _check_image(config.image, f"{path}.image", mistakes)
+    build = _build(config, "image" in bad, f"{path}.build", mistakes)
     if config.workload is not None:
         _check_words(config.workload, BENCHMARKS, f"{path}.workload", "built-in benchmark", mistakes)
         if not config.workload:
@@ -55,6 +61,7 @@ def read_benchmark(
     benchmark = Benchmark(
         workload=() if own_command else tuple(config.workload or BENCHMARKS),
         image=config.image,
+        build=build,
         command=tuple(config.command or ()),
         env=env,
         profile=profile,
@@ -169,6 +176,48 @@ def _check_image(image: str, path: str, mistakes: Mistakes) -> None:
     elif tag == "latest" and not digest:
         mend = "latest names another image tomorrow, so results could not be compared: write a version or a digest"
         mistakes.add(path, shown(image), "a tag that stays, or a digest", mend)
+
+
+def _build(config: BenchmarkShape, bad_image: bool, path: str, mistakes: Mistakes) -> Build | None:
+    build, image = config.build, config.image
+    if build is None:
+        return None
+    if image is None and not bad_image:
+        mend = "add image: registry/name:tag, the name to push it by, or remove build"
+        mistakes.add(path, shown(build.context), "build only with image", mend)
+    elif image is not None and "@" in image:
+        mend = "write a tag instead of the digest, or remove build"
+        mistakes.add(f"{path[: -len('.build')]}.image", shown(image), "an image with a tag, as it is built here", mend)
+    containerfile = _containerfile(build, path, mistakes)
+    for name, value in (build.args or {}).items():
+        where = f"{path}.args.{shown_key(name)}"
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            mistakes.add(where, "a name that no ARG has", "a name of letters, digits and _", "name it as ARG does")
+        elif names_a_secret(name):
+            mend = "build arguments stay readable in an image: give the run a secret in benchmark.env instead"
+            mistakes.add(where, "a secret in clear (not shown)", "no secrets", mend)
+    return Build(build.context or ".", containerfile, dict(build.args or {}))
+
+
+def _containerfile(build: BuildShape, path: str, mistakes: Mistakes) -> str:
+    """The Containerfile's name within its context."""
+    context = _PROJECT_ROOT / (build.context or ".")
+    named = build.containerfile
+    found = [name for name in (_CONTAINERFILES if named is None else (named,)) if (context / name).is_file()]
+    if build.context is not None and not context.is_dir():
+        mend = "write its path from the project's folder"
+        mistakes.add(f"{path}.context", shown(build.context), "a folder that is there", mend)
+    elif not found:
+        value = "missing" if named is None else shown(named)
+        allowed = " or ".join(_CONTAINERFILES) + " in the context" if named is None else "a file in the context"
+        mistakes.add(f"{path}.containerfile", value, allowed, "write its path from the context's folder")
+    elif not (context / found[0]).resolve().is_relative_to(context.resolve()):
+        mend = "move it into the context, or name a context that has it"
+        mistakes.add(f"{path}.containerfile", shown(named), "a file in the context", mend)
+    elif (context / ".containerignore").is_file():
+        mend = "rename it to .dockerignore, which docker, podman and buildah all read"
+        mistakes.add(f"{path}.context", f"{shown(build.context or '.')}, with a .containerignore", "one without", mend)
+    return found[0] if found else named or ""
 
 
 def _code(config: CodeShape | None, path: str, mistakes: Mistakes) -> Code | None:

@@ -59,16 +59,30 @@ class Code:
 
 
 @dataclass(frozen=True)
+class Build:
+    """What ``image`` is built from: a folder (``context``), its Containerfile (within it), and build arguments.
+
+    ``context`` is relative to the project, or absolute.
+    """
+
+    context: str
+    containerfile: str
+    args: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Benchmark:
     """What is run.
 
     ``workload``: built-in benchmarks, or empty when ``image`` runs its own command. ``image`` with a workload: a
-    container that has gpubench's workload. Empty ``scenarios``, ``batch_sizes`` and ``precisions``: the profile's own.
+    container that has gpubench's workload. ``build``: what the image is built from; None: it is somebody else's.
+    Empty ``scenarios``, ``batch_sizes`` and ``precisions``: the profile's own.
     ``timeout_minutes`` is for one run; ``repeats`` runs are due.
     """
 
     workload: tuple[str, ...] = BENCHMARKS
     image: str | None = None
+    build: Build | None = None
     command: tuple[str, ...] = ()
     env: Mapping[str, str | SecretRef] = field(default_factory=dict)
     profile: str = "standard"

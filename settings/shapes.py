@@ -48,11 +48,20 @@ class CodeShape(_Shape):
     commit: str | None = None
 
 
+class BuildShape(_Shape):
+    """benchmark.build."""
+
+    context: str | None = None
+    containerfile: str | None = None
+    args: dict[str, str] | None = None
+
+
 class BenchmarkShape(_Shape):
     """benchmark."""
 
     workload: list[str] | None = None
     image: str | None = None
+    build: BuildShape | None = None
     command: list[str] | None = None
     env: dict[str, Any] | None = None
     profile: str | None = None
@@ -112,6 +121,7 @@ PLURALS = {
 }
 """Keys of a ladder entry that may be given once or as a list."""
 
+_NESTED: Mapping[str, type[_Shape]] = {"code": CodeShape, "build": BuildShape}
 _SINGULARS = {plural: singular for singular, plural in PLURALS.items()}
 _UNITS = {
     "timeout_minutes": "minutes",
@@ -163,9 +173,9 @@ def _tell(
 ) -> None:
     where = path + "".join(f"[{part}]" if isinstance(part, int) else f".{shown_key(part)}" for part in location)
     name = str(next((part for part in reversed(location) if isinstance(part, str)), ""))
-    seen = hidden(value) if ".env" in where else shown(value)
+    seen = hidden(value) if ".env" in where or ".args" in where else shown(value)
     if kind == "extra_forbidden":
-        keys: Iterable[str] = (CodeShape if len(location) > 1 else model).model_fields
+        keys: Iterable[str] = (_NESTED[str(location[0])] if len(location) > 1 else model).model_fields
         mistakes.add(
             where, "unknown key", f"keys {one_of(keys)}", did_you_mean(name, keys, "remove it, or see the docs")
         )

@@ -38,6 +38,7 @@ from settings import (
 from settings.shapes import (
     BenchmarkShape,
     BudgetShape,
+    BuildShape,
     EntryShape,
     GoogleShape,
     PlacementShape,
@@ -110,6 +111,7 @@ def test_every_key_is_there() -> None:
     assert re.findall(r"^\| \[?`gpubench:(\w+)`", TEXT, re.MULTILINE) == list(KNOWN_KEYS)
     assert set(rows("## The ladder")) == set(EntryShape.model_fields)
     assert set(rows("## The benchmark")) == set(BenchmarkShape.model_fields)
+    assert set(rows("### Building the image")) == set(BuildShape.model_fields)
     assert set(rows("### Budget")) == set(BudgetShape.model_fields)
     assert set(rows("### Placement")) == set(PlacementShape.model_fields)
     assert set(rows("### Google")) == set(GoogleShape.model_fields)

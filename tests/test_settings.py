@@ -259,6 +259,17 @@ BROKEN = [
     Broken("image with a login", bench(f"image: 'me:{PASSWORD}@example.com/bench:1'"), (("benchmark.image", "a login"),)),
     Broken("empty image", bench("image: ''"), (("benchmark.image", "mend the image's name"),)),
     Broken("image is a number", bench("image: 12.4"), (("benchmark.image", "quote it"),)),
+    # -- build
+    Broken("build without an image", bench("build: {context: workload}"), (("benchmark.build", "registry/name:tag"),)),
+    Broken("build of a digest", bench(f"image: 'x@sha256:{'ab' * 32}', build: {{containerfile: workload/Containerfile}}"), (("benchmark.image", "a tag instead of the digest"),)),
+    Broken("build in no folder", bench("image: 'x:1', build: {context: wrokload}"), (("benchmark.build.context", "a folder that is there"),)),
+    Broken("build without a Containerfile", bench("image: 'x:1', build: {}"), (("benchmark.build.containerfile", "Containerfile or Dockerfile in the context"),)),
+    Broken("Containerfile that isn't there", bench("image: 'x:1', build: {containerfile: workload/Dockerfile}"), (("benchmark.build.containerfile", "a file in the context"),)),
+    Broken("Containerfile outside its context", bench("image: 'x:1', build: {context: docs, containerfile: ../workload/Containerfile}"), (("benchmark.build.containerfile", "move it into the context"),)),
+    Broken("secret as a build argument", bench(f"image: 'x:1', build: {{containerfile: workload/Containerfile, args: {{HF_TOKEN: {PASSWORD}}}}}"), (("benchmark.build.args.HF_TOKEN", "benchmark.env"),)),
+    Broken("build argument's name", bench("image: 'x:1', build: {containerfile: workload/Containerfile, args: {a-b: '1'}}"), (("benchmark.build.args.a-b", "as ARG does"),)),
+    Broken("number as a build argument", bench("image: 'x:1', build: {containerfile: workload/Containerfile, args: {A: 1}}"), (("benchmark.build.args.A", "quote it"),)),
+    Broken("unknown build key", bench("image: 'x:1', build: {containerfile: workload/Containerfile, arg: {A: '1'}}"), (("benchmark.build.arg", "did you mean args?"),)),
     # -- code
     Broken("branch as commit", bench("code: {repository: 'https://example.com/x', commit: main}"), (("benchmark.code.commit", "a branch or tag moves"),)),
     Broken("short commit", bench("code: {repository: 'https://example.com/x', commit: 0a1b2c3}"), (("benchmark.code.commit", "whole commit"),)),

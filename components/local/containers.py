@@ -57,6 +57,8 @@ class ContainerTool(ABC):
     """One container tool. Images are used as they are on this machine; nothing is pulled behind the user's back."""
 
     program: ClassVar[str]
+    _build_options: ClassVar[tuple[str, ...]] = ()
+    _loopback_options: ClassVar[tuple[str, ...]] = ("--tls-verify=false",)
 
     def works(self) -> bool:
         """Whether the program is there and can do its work (a docker client without its engine can't)."""
@@ -73,6 +75,20 @@ class ContainerTool(ABC):
     @abstractmethod
     def removal(self, container: str) -> list[str]:
         """The command that removes a container, running or not."""
+
+    def build(
+        self, image: str, context: Path, containerfile: Path, args: Mapping[str, str], platform: str = ""
+    ) -> list[str]:
+        """The command that builds an image of this name; without a platform, for this machine."""
+        argv = [self.program, "build", *self._build_options, "--tag", image, "--file", str(containerfile)]
+        argv += ["--platform", platform] if platform else []
+        for name, value in args.items():
+            argv += ["--build-arg", f"{name}={value}"]
+        return [*argv, str(context)]
+
+    def push(self, image: str, *, loopback: bool = False) -> list[str]:
+        """The command that pushes an image of this machine; `loopback`: to a registry on this machine, without TLS."""
+        return [self.program, "push", *(self._loopback_options if loopback else ()), image]
 
     def sweep(self, run: str, results: Path) -> None:
         """Remove what this run's attempts left that were killed before they could: who calls holds the run's lock."""
@@ -109,6 +125,7 @@ class Docker(ContainerTool):
     """Docker; podman takes the same arguments."""
 
     program = "docker"
+    _loopback_options: ClassVar[tuple[str, ...]] = ()  # its engine asks registries on its own machine without TLS by itself
 
     def works(self) -> bool:
         if not super().works():
@@ -159,6 +176,7 @@ class Podman(Docker):
     """Podman: docker's arguments, GPUs by the Container Device Interface."""
 
     program = "podman"
+    _loopback_options = ContainerTool._loopback_options
 
     def _more_arguments(self, *, gpu: bool) -> list[str]:
         # Where SELinux is on, a container may otherwise neither write to the results nor open the GPU's devices.
@@ -169,6 +187,7 @@ class Buildah(ContainerTool):
     """Buildah: needs neither an engine nor a kernel's namespaces (BUILDAH_ISOLATION=chroot)."""
 
     program = "buildah"
+    _build_options = ("--layers",)  # docker and podman keep them for the next build without being told
 
     def resolve(self, image: str) -> str:
         if "@" in image:
