@@ -107,9 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--wait", type=_duration, default=timedelta(0), metavar="TIME", help=_WAIT_HELP)
     add_engine(up)
     add_engine(add("preview", _preview, "say what `up` would do; changes nothing and needs no credentials"))
-    add_engine(
-        add("image", _image, "build and push the image of benchmark.build, if nobody has; `up` does so, too")
-    )
+    add_engine(add("image", _image, "build and push the image of benchmark.build, if nobody has; `up` does so, too"))
     plan = add("plan", _plan, "show the ladder: what is known of each rung, what it costs, and which is next")
     plan.add_argument("--json", action="store_true", help="print it as JSON instead")
     drill = add("drill", _drill, "rehearse a stack against a simulated cloud: no cloud is asked, nothing is measured")

@@ -23,6 +23,7 @@ from components.gce.quotas import unlisted
 from components.gce.rest import Rest
 from placement.ladder import LadderEntry, Rung, expand
 from placement.verdicts import Said, ask
+from settings import Settings
 from tests.gce.discovery import HOSTS, api
 from tests.gce.google_server import TOKEN, GoogleServer
 
@@ -32,6 +33,16 @@ TIERS = ("h100", "a100-80", "a100-40", "l4")
 PURCHASES = (Purchase.SPOT, Purchase.FLEX_START)
 PROJECT = "a-project"
 IMAGE = f"us-docker.pkg.dev/{PROJECT}/benchmarks/speed@sha256:{'0' * 64}"
+
+SETTINGS = Settings.from_config(
+    {
+        "gpubench:ladder": [{"surface": "gce", "project": PROJECT, "region": "us-central1", "tier": "l4"}],
+        "gpubench:benchmark": {"image": IMAGE},
+        "gpubench:results": "gs://bench/team",
+        "gpubench:registry": f"us-docker.pkg.dev/{PROJECT}/ours",
+    }
+)
+"""What a stack of this ladder declares beside its machines: a network, a bucket and a repository."""
 
 ROUND_TRIPS = Goal("at most 3 round trips, one after the other", Compare.DIFFERENCE, 3.0, "round trips")
 
@@ -64,6 +75,8 @@ def answers() -> dict[str, Any]:
         "cloudresourcemanager.projects.getIamPolicy": {},
         "artifactregistry.projects.locations.repositories.testIamPermissions": {},
         "artifactregistry.projects.locations.repositories.getIamPolicy": {},
+        "storage.buckets.testIamPermissions": {},
+        "storage.buckets.getIamPolicy": {},
         "iam.projects.serviceAccounts.get": {"email": "run@example.com"},
     }
 
@@ -111,7 +124,7 @@ class Preflight:
 
         rest = Rest(Credentials(token=TOKEN), endpoint=self._endpoint)  # type: ignore[no-untyped-call]
         begun = time.perf_counter()
-        found = ask(self._rungs, {Surface.GCE: GcePreflight(Google(rest=rest), "bench")}, image=IMAGE)
+        found = ask(self._rungs, {Surface.GCE: GcePreflight(Google(rest=rest), "bench", SETTINGS)}, image=IMAGE)
         self.seconds.append(time.perf_counter() - begun)
         if any(
             one.odds is None or one.offered.said is not Said.YES or one.quota.said is Said.UNKNOWN

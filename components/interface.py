@@ -146,7 +146,7 @@ class Surface(Protocol):
     def resolve_image(self, image: str) -> str:
         """The image by digest (`name@sha256:…`), before anything is declared. Raises SurfaceError."""
 
-    def preflight(self, stack: str) -> Preflight:
+    def preflight(self, stack: str, settings: Settings) -> Preflight:
         """Who answers what is known of a stack's rung before anything is tried. Raises SurfaceError if nobody can."""
 
     def declare_standing(

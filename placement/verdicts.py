@@ -63,7 +63,10 @@ class Question:
 
 @dataclass(frozen=True)
 class Offers:
-    """To ``OFFERS``: the zones of the region that list each machine type (empty where a surface has no zones)."""
+    """To ``OFFERS``: the zones of the region that list each machine type (empty where a surface has no zones).
+
+    Accelerators that are attached to machines (N1's) are listed by their own names beside them.
+    """
 
     zones_by_machine_type: Mapping[str, tuple[str, ...]]
 
@@ -93,12 +96,16 @@ class Quotas:
 
 @dataclass(frozen=True)
 class Grant:
-    """Whether a principal has a permission. ``mend``: the command that grants it."""
+    """Whether a principal has a permission. ``mend``: the command that grants it.
+
+    ``region``: whose rungs alone it concerns (a subnetwork's); None: all that were asked about.
+    """
 
     principal: str
     permission: str
     granted: bool
     mend: str = ""
+    region: str | None = None
 
 
 @dataclass(frozen=True)
@@ -377,7 +384,7 @@ def _judged(rung: Rung, preflight: Preflight | Unasked, answers: _Answers) -> Ve
     if isinstance(preflight, Unasked) and not preflight.usable:
         offered = Finding(Said.NO, preflight.reason)
     quota, mend, states = _quota(rung, shapes, answers)
-    permitted, grant = _permitted(answers[Kind.PERMISSIONS])
+    permitted, grant = _permitted(rung, answers[Kind.PERMISSIONS])
     usd, price_from = _price(rung, shapes, answers[Kind.PRICES])
     odds = answers.get(Kind.ODDS)
     if offered.said is Said.NO:
@@ -434,19 +441,23 @@ def _offered(rung: Rung, answer: Answer | CannotSay) -> tuple[Finding, tuple[str
 def _shape_offered(rung: Rung, machine_type: str, answer: Answer | CannotSay) -> tuple[Finding, tuple[str, ...]]:
     region, wanted = str(rung.place.region), rung.place.zones
     offer = _offer(rung, machine_type)
+    shape = machine_type
     if offer is not None and rung.purchase not in offer.purchases:
         return Finding(Said.NO, f"{machine_type} isn't sold {rung.purchase}"), ()
     if isinstance(answer, Offers):
         listed = answer.zones_by_machine_type.get(machine_type)
+        if listed and offer is not None and (accelerator := _attached(offer)):
+            # N1 machines are in nearly every zone, and their accelerators are not: a zone has to list both.
+            shape = f"{machine_type} with {accelerator}"
+            beside = answer.zones_by_machine_type.get(accelerator, ())
+            listed = tuple(zone for zone in listed if zone in beside)
         if listed is None or (not listed and _has_zones(rung.surface, machine_type)):
-            return Finding(Said.NO, f"{region} lists no {machine_type} now"), ()
+            return Finding(Said.NO, f"{region} lists no {shape} now"), ()
         zones = tuple(zone for zone in listed if not wanted or zone in wanted)
         if listed and not zones:
-            return (
-                Finding(Said.NO, f"{', '.join(wanted)} list no {machine_type} now; {', '.join(listed)} do"),
-                (),
-            )
-        said = f"{', '.join(zones) or region} {'lists' if len(zones) < 2 else 'list'} {machine_type} now"
+            here = f"{', '.join(wanted)} {'lists' if len(wanted) == 1 else 'list'} no {shape} now"
+            return Finding(Said.NO, f"{here}; {', '.join(listed)} {'does' if len(listed) == 1 else 'do'}"), ()
+        said = f"{', '.join(zones) or region} {'lists' if len(zones) < 2 else 'list'} {shape} now"
     else:
         known = offer.zones(region) if offer is not None else ()
         zones = tuple(zone for zone in known if not wanted or zone in wanted) or wanted
@@ -598,16 +609,17 @@ def _amount(value: float, unit: str) -> str:
     return f"{value:g}" if unit == "GPUs" else f"{value:g} {unit}"
 
 
-def _permitted(answer: Answer | CannotSay) -> tuple[Finding, str]:
+def _permitted(rung: Rung, answer: Answer | CannotSay) -> tuple[Finding, str]:
     """Whether nobody lacks a permission; and the mend."""
     if not isinstance(answer, Grants):
         return Finding(Said.UNKNOWN, str(answer)), ""
-    missing = [grant for grant in answer.grants if not grant.granted]
+    grants = [grant for grant in answer.grants if grant.region in (None, rung.place.region)]
+    missing = [grant for grant in grants if not grant.granted]
     if missing:
-        first = missing[0]
-        more = f", and {len(missing) - 1} more grants are missing" if len(missing) > 1 else ""
+        first, others = missing[0], len(missing) - 1
+        more = f", and {others} more {'grant is' if others == 1 else 'grants are'} missing" if others else ""
         return Finding(Said.NO, f"{first.principal} lacks {first.permission}{more}"), first.mend
-    return Finding(Said.YES, ", ".join(f"{one.principal} has {one.permission}" for one in answer.grants)), ""
+    return Finding(Said.YES, ", ".join(f"{one.principal} has {one.permission}" for one in grants)), ""
 
 
 def _price(rung: Rung, shapes: tuple[str, ...], answer: Answer | CannotSay) -> tuple[float | None, str]:
@@ -651,6 +663,11 @@ def _cached_quotas(
 ) -> tuple[Quota, ...]:
     found = catalog.offers(surface=surface, tier=tier, count=count, machine_type=machine_type)
     return found[0].quotas(purchase) if found else ()
+
+
+def _attached(offer: Offer) -> str | None:
+    """The accelerator that is attached to a machine type without one; None: what it has is part of it."""
+    return offer.accelerator if offer.machine_type.startswith("n1-") else None
 
 
 def _has_zones(surface: Surface, machine_type: str) -> bool:

@@ -189,7 +189,7 @@ def _build(config: BenchmarkShape, bad_image: bool, path: str, mistakes: Mistake
         mend = "write a tag instead of the digest, or remove build"
         mistakes.add(f"{path[: -len('.build')]}.image", shown(image), "an image with a tag, as it is built here", mend)
     containerfile = _containerfile(build, path, mistakes)
-    for name, value in (build.args or {}).items():
+    for name in build.args or {}:
         where = f"{path}.args.{shown_key(name)}"
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             mistakes.add(where, "a name that no ARG has", "a name of letters, digits and _", "name it as ARG does")

@@ -135,7 +135,7 @@ def test_every_command_is_one_that_the_code_gives() -> None:
 
 def test_the_permissions_are_those_that_the_preflight_asks_about() -> None:
     rights = TEXT.partition("| permission | role | what for |")[2].partition("\n\n")[0]
-    wanted = [[f"`{n.permission}`", f"`{n.role}`", n.why] for n in (*access.DEPLOYER, *access.FIRST_TIME)]
+    wanted = [[f"`{n.permission}`", f"`{n.role}`", n.why] for n in access.NEEDS]
     assert table("| permission | role | what for |" + rights) == wanted
 
 
@@ -206,11 +206,11 @@ def test_the_guide_s_stack_files_are_right(body: str, tmp_path: Path) -> None:
 
 
 def test_the_guide_s_roles_and_apis_are_those_that_are_needed() -> None:
-    assert len(EXAMPLES) == 4
+    assert len(EXAMPLES) == 5
     roles = {one for row in table(section("### Who may do it", GCE)) for one in re.findall(r"`([^`]+)`", row[0])}
-    assert {need.role for need in (*access.DEPLOYER, *access.FIRST_TIME)} <= roles
+    assert {need.role for need in access.NEEDS} <= roles
     apis = {row[0].strip("`") for row in table(section("### APIs", GCE))}
     assert set(re.findall(r"\b[a-z]+\.googleapis\.com\b", section("### APIs", GCE).partition("|")[0])) == apis
-    asked = {google.COMPUTE, google.QUOTAS, google.REGISTRY, google.PROJECTS, google.IAM}
+    asked = {google.COMPUTE, google.QUOTAS, google.REGISTRY, google.PROJECTS, google.IAM, google.STORAGE}
     agent = (MACHINE / "agent.py").read_text(encoding="utf-8")
     assert asked | set(re.findall(r"https://([a-z]+\.googleapis\.com)", agent)) == apis

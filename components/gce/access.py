@@ -13,6 +13,9 @@ from placement.verdicts import Grant
 PULL = "artifactregistry.repositories.downloadArtifacts"
 ACT_AS = "iam.serviceAccounts.actAs"
 MAY_GRANT = "artifactregistry.repositories.setIamPolicy"
+USE_SUBNET = "compute.subnetworks.use"
+MAKE_BUCKET = "storage.buckets.create"
+MAKE_REPOSITORY = "artifactregistry.repositories.create"
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,52 @@ FIRST_TIME = (
 )
 """What is needed as long as the stack's account isn't there."""
 
+NETWORK = (
+    Need("compute.networks.create", "roles/compute.networkAdmin", "make the stack's own network"),
+    Need("compute.networks.updatePolicy", "roles/compute.networkAdmin", "put a subnetwork into it"),
+    Need("compute.networks.delete", "roles/compute.networkAdmin", "take it away again"),
+    Need("compute.subnetworks.create", "roles/compute.networkAdmin", "make its subnetwork"),
+    Need("compute.subnetworks.delete", "roles/compute.networkAdmin", "take that away in a region that is left"),
+)
+"""What the stack's own network needs: `components.gce.network`.
+
+That subnetworks and routers need networks.updatePolicy is in the methods' references:
+https://cloud.google.com/compute/docs/reference/rest/v1/subnetworks/insert.
+"""
+
+NAT = (
+    Need("compute.routers.create", "roles/compute.networkAdmin", "make a router for the NAT"),
+    Need("compute.routers.update", "roles/compute.networkAdmin", "put the NAT on it"),
+    Need("compute.routers.delete", "roles/compute.networkAdmin", "take both away again"),
+)
+"""What ``nat: true`` needs beside it."""
+
+SUBNET = (Need(USE_SUBNET, "roles/compute.networkUser", "put the machine into the subnet of `gpubench:google`"),)
+"""What is needed on a subnetwork that is somebody else's."""
+
+NEW_BUCKET = (Need(MAKE_BUCKET, "roles/storage.admin", "make the results' bucket"),)
+BUCKET = (
+    Need("storage.buckets.get", "roles/storage.admin", "take the results' bucket as it is"),
+    Need("storage.buckets.getIamPolicy", "roles/storage.admin", "see who may write into it"),
+    Need("storage.buckets.setIamPolicy", "roles/storage.admin", "let the run's account create results in it"),
+)
+"""What is needed as long as the bucket isn't there, and on it once it is."""
+
+NEW_REGISTRY = (Need(MAKE_REPOSITORY, "roles/artifactregistry.admin", "make the repository of `gpubench:registry`"),)
+REGISTRY = (Need("artifactregistry.repositories.get", "roles/artifactregistry.admin", "take it as it is"),)
+REPOSITORY = (
+    Need("artifactregistry.repositories.getIamPolicy", "roles/artifactregistry.admin", "see who may pull"),
+    Need(MAY_GRANT, "roles/artifactregistry.admin", "let the run's account pull"),
+)
+"""What is needed in the project as long as `gpubench:registry` isn't there, on it once it is, and on each repository.
+
+An account that may pull otherwise (by its project's policy, or because everybody may) spares nobody the last one: the
+update declares its grant all the same.
+"""
+
+NEEDS = (*DEPLOYER, *NETWORK, *NAT, *SUBNET, *BUCKET, *REGISTRY, *REPOSITORY, *FIRST_TIME, *NEW_BUCKET, *NEW_REGISTRY)
+"""All that is ever asked about, in the order in which a person reads it."""
+
 _READERS = frozenset(
     {
         "roles/artifactregistry.reader",
@@ -63,6 +112,10 @@ _READERS = frozenset(
 )
 """Roles that have PULL: https://cloud.google.com/iam/docs/roles-permissions/artifactregistry."""
 
+GRANTS_PULL = "roles/artifactregistry.reader"
+GRANTS_RESULTS = "roles/storage.objectCreator"
+"""The roles that an update gives to the run's account: `components.registry`, `components.results_store`."""
+
 _EVERYBODY = frozenset({"allUsers", "allAuthenticatedUsers"})
 _SETS = ("group:", "domain:", "principalSet:", "projectViewer:", "projectEditor:", "projectOwner:")
 """Members that are many: whether an account is among them isn't in the policy."""
@@ -70,12 +123,41 @@ _SETS = ("group:", "domain:", "principalSet:", "projectViewer:", "projectEditor:
 
 def of_deployer(who: str, project: str, needs: Iterable[Need], allowed: frozenset[str]) -> list[Grant]:
     """One grant a permission; the missing ones with the command that grants them."""
+    return _grants(who, ("projects", "add-iam-policy-binding", project), needs, allowed)
+
+
+def is_granted(role: str, email: str, policy: Iterable[Binding] | None) -> bool:
+    """Whether a policy names the account for a role, as an earlier update may have left it: it isn't written again."""
+    return any(one.role == role and f"serviceAccount:{email}" in one.members for one in policy or ())
+
+
+def of_subnet(who: str, subnet: tuple[str, str, str], needs: Iterable[Need], allowed: frozenset[str]) -> list[Grant]:
+    """The same on a subnetwork (project, region, name), for the rungs of its region."""
+    project, region, name = subnet
+    words = ("compute", "networks", "subnets", "add-iam-policy-binding", name)
+    return _grants(who, (*words, f"--project={project}", f"--region={region}"), needs, allowed, region=region)
+
+
+def of_bucket(who: str, bucket: str, needs: Iterable[Need], allowed: frozenset[str]) -> list[Grant]:
+    """The same on a bucket."""
+    return _grants(who, ("storage", "buckets", "add-iam-policy-binding", f"gs://{bucket}"), needs, allowed)
+
+
+def of_repository(who: str, repository: Repository, needs: Iterable[Need], allowed: frozenset[str]) -> list[Grant]:
+    """The same on a repository."""
+    return _grants(who, _on_repository(repository), needs, allowed)
+
+
+def _grants(
+    who: str, words: Iterable[str], needs: Iterable[Need], allowed: frozenset[str], region: str | None = None
+) -> list[Grant]:
     return [
         Grant(
             who,
             need.permission,
             need.permission in allowed,
-            "" if need.permission in allowed else _role(who, project, need),
+            "" if need.permission in allowed else _role(who, words, need),
+            region,
         )
         for need in needs
     ]
@@ -87,7 +169,6 @@ def of_reader(
     policies: Iterable[tuple[Binding, ...] | None],
     *,
     grantable: bool | None,
-    who: str,
 ) -> list[Grant]:
     """Whether the run's account may pull from a repository; empty: that can't be told.
 
@@ -106,15 +187,19 @@ def of_reader(
         custom = "/roles/" in binding.role
         unsure = unsure or ((binding.role in _READERS or custom) and (names or many))
     if grantable:
-        return [Grant(who, MAY_GRANT, granted=True)]
+        return []  # the update does
     return [] if unsure else [Grant(email, PULL, granted=False, mend=reader_command(email, repository))]
 
 
 def reader_command(email: str, repository: Repository) -> str:
     """Grants the pull, on this repository alone."""
-    words = ["gcloud", "artifacts", "repositories", "add-iam-policy-binding", repository.name]
-    words += [f"--project={repository.project}", f"--location={repository.location}"]
+    words = ["gcloud", *_on_repository(repository)]
     return shlex.join([*words, f"--member=serviceAccount:{email}", "--role=roles/artifactregistry.reader"])
+
+
+def _on_repository(repository: Repository) -> tuple[str, ...]:
+    words = ("artifacts", "repositories", "add-iam-policy-binding", repository.name)
+    return (*words, f"--project={repository.project}", f"--location={repository.location}")
 
 
 def enable_command(email: str, project: str) -> str:
@@ -122,7 +207,6 @@ def enable_command(email: str, project: str) -> str:
     return shlex.join(["gcloud", "iam", "service-accounts", "enable", email, f"--project={project}"])
 
 
-def _role(who: str, project: str, need: Need) -> str:
+def _role(who: str, words: Iterable[str], need: Need) -> str:
     member = "user:YOUR_ADDRESS" if "@" not in who else f"serviceAccount:{who}"
-    words = ["gcloud", "projects", "add-iam-policy-binding", project, f"--member={member}", f"--role={need.role}"]
-    return shlex.join(words) + f"  # to {need.why}"
+    return shlex.join(["gcloud", *words, f"--member={member}", f"--role={need.role}"]) + f"  # to {need.why}"

@@ -2,8 +2,8 @@
 
 ``GoogleApi`` is what the preflight stands on, and its part ``AttemptApi`` the watch and the sweep.
 `components.gce.google.Google` is the real one; the simulated cloud implements the latter for rehearsals. The names and
-fields are those of the APIs' discovery documents (compute v1, artifactregistry v1, cloudresourcemanager v3, iam v1) and
-of the Cloud Quotas reference (v1).
+fields are those of the APIs' discovery documents (compute v1, artifactregistry v1, cloudresourcemanager v3, iam v1,
+storage v1) and of the Cloud Quotas reference (v1).
 """
 
 from __future__ import annotations
@@ -186,6 +186,16 @@ class Operation:
     ended: datetime | None = None
     errors: tuple[str, ...] = ()
 
+    @property
+    def inserts(self) -> bool:
+        """Whether it makes a machine, or tried to."""
+        return self.kind.rpartition(".")[2] == "insert"
+
+    @property
+    def inserted(self) -> bool:
+        """Whether it made a machine."""
+        return self.inserts and self.done and not self.errors
+
 
 class ResourceKind(StrEnum):
     """What a sweep takes away, in this order."""
@@ -301,11 +311,20 @@ class GoogleApi(AttemptApi, Protocol):
     def allowed_on_account(self, project: str, email: str, permissions: Iterable[str]) -> frozenset[str]:
         """Which of these permissions the asker has on a service account."""
 
+    def allowed_on_bucket(self, bucket: str, permissions: Iterable[str], project: str) -> frozenset[str]:
+        """Which of these permissions the asker has on a bucket. ``project`` pays for the request."""
+
+    def allowed_on_subnet(self, project: str, region: str, name: str, permissions: Iterable[str]) -> frozenset[str]:
+        """Which of these permissions the asker has on a subnetwork."""
+
     def project_policy(self, project: str) -> tuple[Binding, ...]:
         """Who has which role on a project; nothing of what it inherits."""
 
     def repository_policy(self, repository: Repository) -> tuple[Binding, ...]:
         """Who has which role on a repository; nothing of what it inherits."""
+
+    def bucket_policy(self, bucket: str, project: str) -> tuple[Binding, ...]:
+        """Who has which role on a bucket; nothing of what it inherits. ``project`` pays for the request."""
 
     def account(self, project: str, email: str) -> Account | None:
         """A service account; None: there is none of that name."""

@@ -41,6 +41,7 @@ QUOTAS = "cloudquotas.googleapis.com"
 REGISTRY = "artifactregistry.googleapis.com"
 PROJECTS = "cloudresourcemanager.googleapis.com"
 IAM = "iam.googleapis.com"
+STORAGE = "storage.googleapis.com"
 
 _PAGE = 500  # the most that Compute Engine gives
 _SPARE = 50
@@ -162,12 +163,25 @@ class Google:
         """See `GoogleApi`."""
         return self._allowed(IAM, f"v1/projects/{project}/serviceAccounts/{email}", permissions, project)
 
-    def _allowed(self, host: str, path: str, permissions: Iterable[str], project: str) -> frozenset[str]:
+    def allowed_on_bucket(self, bucket: str, permissions: Iterable[str], project: str) -> frozenset[str]:
+        """See `GoogleApi`."""
+        asked = {"permissions": tuple(permissions)}
+        answer = self._rest.get(STORAGE, f"storage/v1/b/{bucket}/iam/testPermissions", asked, project=project)
+        return frozenset(answer.get("permissions", ()))
+
+    def allowed_on_subnet(self, project: str, region: str, name: str, permissions: Iterable[str]) -> frozenset[str]:
+        """See `GoogleApi`."""
+        path = f"{_at(project)}/regions/{region}/subnetworks/{name}"
+        return self._allowed(COMPUTE, path, permissions, project, verb="/testIamPermissions")
+
+    def _allowed(
+        self, host: str, path: str, permissions: Iterable[str], project: str, verb: str = ":testIamPermissions"
+    ) -> frozenset[str]:
         wanted = tuple(permissions)
         found: set[str] = set()
         for first in range(0, len(wanted), _PERMISSIONS_AT_ONCE):
             body = {"permissions": list(wanted[first : first + _PERMISSIONS_AT_ONCE])}
-            answer = self._rest.ask("POST", host, f"{path}:testIamPermissions", body=body, project=project)
+            answer = self._rest.ask("POST", host, f"{path}{verb}", body=body, project=project)
             found.update(answer.get("permissions", ()))
         return frozenset(found)
 
@@ -182,6 +196,11 @@ class Google:
         asked = {"options.requestedPolicyVersion": "3"}
         path = f"v1/{repository.id}:getIamPolicy"
         return _bindings(self._rest.get(REGISTRY, path, asked, project=repository.project))
+
+    def bucket_policy(self, bucket: str, project: str) -> tuple[Binding, ...]:
+        """See `GoogleApi`."""
+        asked = {"optionsRequestedPolicyVersion": "3"}
+        return _bindings(self._rest.get(STORAGE, f"storage/v1/b/{bucket}/iam", asked, project=project))
 
     def account(self, project: str, email: str) -> Account | None:
         """See `GoogleApi`."""

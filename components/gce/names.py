@@ -42,6 +42,11 @@ def service_account_id(stack: str, project: str) -> str:
     return f"gb-{short_hash(stack, project)}"
 
 
+def service_account_email(stack: str, project: str) -> str:
+    """The address of a stack's service account."""
+    return f"{service_account_id(stack, project)}@{project}.iam.gserviceaccount.com"
+
+
 def label_value(text: str) -> str:
     """A text as the value of a label: lower case, and ``-`` for what isn't allowed. Two texts may become one."""
     return re.sub(r"[^a-z0-9_-]", "-", text.lower())[:MAX_LABEL]

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import catalog
 from catalog import Purchase, Surface
 from catalog.repositories import Repository, repository_of
 from components.gce import access, quotas
-from components.gce.access import ACT_AS, DEPLOYER, FIRST_TIME, MAY_GRANT
+from components.gce.access import ACT_AS, DEPLOYER, FIRST_TIME, MAKE_BUCKET, MAKE_REPOSITORY, MAY_GRANT
 from components.gce.api import Account, ApiError, Binding, GoogleApi, QuotaLimit, QuotaLine, Region
-from components.gce.names import service_account_id
+from components.gce.names import service_account_email
 from components.gce.parallel import Begun, Shared
 from placement.causes import Cause, Where, classify
 from placement.verdicts import Answer, CannotSay, Grant, Grants, Kind, Odds, Offers, Question, Quotas, QuotaState
+
+if TYPE_CHECKING:
+    from settings import Settings
 
 FRESH_S = 20.0
 """How long an answer may be given again: the questions of one preflight share what several of them need."""
@@ -49,13 +54,19 @@ class GcePreflight:
     """See `placement.verdicts.Preflight`.
 
     Each answer takes one round trip: what a question needs is asked side by side, and what several questions need once.
-    ``stack`` names the account that its machines run as; ``account``: the e-mail of another one.
+    ``stack`` names the account that its machines run as, ``settings`` say what it declares beside them.
     """
 
-    def __init__(self, api: GoogleApi, stack: str, *, account: str | None = None) -> None:
-        self._api, self._stack, self._account = api, stack, account
+    def __init__(self, api: GoogleApi, stack: str, settings: Settings) -> None:
+        self._api, self._stack, self._settings = api, stack, settings
+        rungs = [rung for rung in settings.ladder if rung.surface == Surface.GCE and rung.place.project]
+        # As `components.gce.standing` has it: a new bucket is made in the first project.
+        self._first = str(rungs[0].place.project) if rungs else None
+        self._own = repository_of(f"{settings.registry}/image") if settings.registry else None
+        self._places = tuple(dict.fromkeys((str(rung.place.project), str(rung.place.region)) for rung in rungs))
         self._listings: Shared[_Listings] = Shared(FRESH_S)
         self._facts: Shared[_QuotaFacts] = Shared(FRESH_S)
+        self._stores: Shared[_Stores] = Shared(FRESH_S)
 
     def ask(self, question: Question) -> Answer:
         """See `Preflight`. Raises CannotSay, with the cloud's own words."""
@@ -126,16 +137,19 @@ class GcePreflight:
 
     def _grants(self, project: str, image: str | None) -> list[Grant]:
         api = self._api
-        email = self._account or f"{service_account_id(self._stack, project)}@{project}.iam.gserviceaccount.com"
-        needs = (*DEPLOYER, *FIRST_TIME)
+        email = service_account_email(self._stack, project)
+        google = self._settings.google
+        network = () if google.subnet else (*access.NETWORK, *(access.NAT if google.nat else ()))
+        needs = (*DEPLOYER, *network, *FIRST_TIME)
         allowed = Begun(partial(api.allowed, project, [need.permission for need in needs]))
         account = Begun(partial(api.account, project, email))
-        readers = self._ask_readers(image)
+        subnets = self._ask_subnets(project)
+        stores = self._stores.get(image, partial(self._ask_stores, image))
         regions = self._quota_facts(project).regions
         who = api.principal()
         found = self._api_is_on(who, project, regions)
         there = _unless_refused(account) if _answered(account) else Account(email)
-        wanted = needs if there is None else DEPLOYER
+        wanted = needs if there is None else (*DEPLOYER, *network)
         has = allowed.get()
         if ACT_AS not in has and there is not None:
             # Often it is granted on the account alone.
@@ -144,8 +158,10 @@ class GcePreflight:
         if there is not None and there.disabled:
             mend = access.enable_command(email, project)
             found.append(Grant(email, "an account that is enabled", granted=False, mend=mend))
-        if readers is not None:
-            found += readers.grants(email, who)
+        for subnet, begun in subnets.items():
+            if (on_it := _unless_refused(begun)) is not None:
+                found += access.of_subnet(who, subnet, access.SUBNET, on_it)
+        found += stores.grants(email, who, there=there is not None)
         # What is missing first: the first one's mend is what a person reads.
         return sorted(found, key=lambda grant: grant.granted)
 
@@ -159,15 +175,52 @@ class GcePreflight:
                 return [Grant(who, failure.permission or failure.code, granted=False, mend=failure.mend)]
         return []
 
-    def _ask_readers(self, image: str | None) -> _Readers | None:
-        repository = repository_of(image) if image else None
-        if repository is None:
-            return None  # none of Google's: nobody here can say
-        return _Readers(
-            repository,
-            Begun(partial(self._api.repository_policy, repository)),
-            Begun(partial(self._api.project_policy, repository.project)),
-            Begun(partial(self._api.allowed_on_repository, repository, (MAY_GRANT,))),
+    def _ask_subnets(self, project: str) -> dict[tuple[str, str, str], Begun[frozenset[str]]]:
+        """By project, region and name: the subnetworks that are somebody else's, and that machines are put into.
+
+        Each is asked itself: of a network that several projects share, a person is often granted single ones.
+        """
+        subnet = self._settings.google.subnet
+        if subnet is None:
+            return {}
+        here = [(where, region, subnet) for where, region in self._places if where == project]
+        if full := re.fullmatch(r"projects/([^/]+)/regions/([^/]+)/subnetworks/([^/]+)", subnet):
+            here = [(full[1], full[2], full[3])] if here else []
+        asked = [need.permission for need in access.SUBNET]
+        return {one: Begun(partial(self._api.allowed_on_subnet, *one, asked)) for one in here}
+
+    def _ask_stores(self, image: str | None) -> _Stores:
+        api, first, own = self._api, self._first, self._own
+        bucket = self._settings.results.bucket if self._settings.results.kind == "gs" else None
+        pulled = repository_of(image) if image else None  # none of Google's: nobody here can say
+        makes: dict[str, list[str]] = {}
+        if bucket and first:
+            makes.setdefault(first, []).append(MAKE_BUCKET)
+        if own is not None:
+            makes.setdefault(own.project, []).append(MAKE_REPOSITORY)
+        on_bucket = [need.permission for need in access.BUCKET]
+        on_repository = [need.permission for need in (*access.REGISTRY, *access.REPOSITORY)]
+        return _Stores(
+            bucket=bucket if first else None,
+            first=first or "",
+            own=own,
+            pulled=pulled,
+            makes={project: Begun(partial(api.allowed, project, asked)) for project, asked in makes.items()},
+            on_bucket=(
+                Begun(partial(api.bucket_policy, bucket, first)),
+                Begun(partial(api.allowed_on_bucket, bucket, on_bucket, first)),
+            )
+            if bucket and first
+            else None,
+            repositories={
+                one: (
+                    Begun(partial(api.repository_policy, one)),
+                    Begun(partial(api.allowed_on_repository, one, on_repository)),
+                )
+                for one in (own, pulled)
+                if one is not None
+            },
+            owners=Begun(partial(api.project_policy, pulled.project)) if pulled else None,
         )
 
     # -- odds
@@ -185,23 +238,65 @@ class GcePreflight:
 
 
 @dataclass(frozen=True)
-class _Readers:
-    """What says who may read a repository, under way."""
+class _Stores:
+    """What says what may be done with the results' bucket and with the repositories, under way.
 
-    repository: Repository
-    own: Begun[tuple[Binding, ...]]
-    project: Begun[tuple[Binding, ...]]
-    allowed: Begun[frozenset[str]]
+    ``first``: the project of a new bucket; ``own``: the repository that gpubench makes; ``pulled``: the image's, if it
+    is one of Google's. ``makes``: by project, what may be made there. ``on_bucket``, ``repositories``: the policy, and
+    what the deployer may do there. ``owners``: the policy of the project that the image's repository is in.
+    """
 
-    def grants(self, email: str, who: str) -> list[Grant]:
-        allowed = _unless_refused(self.allowed)
-        return access.of_reader(
-            email,
-            self.repository,
-            (_unless_refused(self.own), _unless_refused(self.project)),
-            grantable=None if allowed is None else MAY_GRANT in allowed,
-            who=who,
-        )
+    bucket: str | None
+    first: str
+    own: Repository | None
+    pulled: Repository | None
+    makes: Mapping[str, Begun[frozenset[str]]]
+    on_bucket: tuple[Begun[tuple[Binding, ...]], Begun[frozenset[str]]] | None
+    repositories: Mapping[Repository, tuple[Begun[tuple[Binding, ...]], Begun[frozenset[str]]]]
+    owners: Begun[tuple[Binding, ...]] | None
+
+    def grants(self, email: str, who: str, *, there: bool) -> list[Grant]:
+        """Of the run's account (``email``), which pulls, and of the deployer (``who``), who makes and grants.
+
+        ``there``: whether the account is. Nobody can grant anything to one that isn't.
+        """
+        found: list[Grant] = []
+        if self.pulled is not None and self.owners is not None:
+            own, allowed = self.repositories[self.pulled]
+            may = _unless_refused(allowed)
+            policies = (_unless_refused(own), _unless_refused(self.owners))
+            grantable = None if may is None else MAY_GRANT in may
+            found += [one for one in access.of_reader(email, self.pulled, policies, grantable=grantable) if there]
+        for one, (policy, allowed) in self.repositories.items():
+            mine = one == self.own
+            if _is_gone(policy):
+                # Somebody else's that isn't there is the image's matter, which says so by itself.
+                found += self._making(who, one.project, access.NEW_REGISTRY) if mine else []
+            elif (may := _unless_refused(allowed)) is not None:
+                granted = access.is_granted(access.GRANTS_PULL, email, _unless_refused(policy))
+                # Its policy is read at each update, to see whether it is there.
+                always = (*access.REGISTRY, *access.REPOSITORY[:1]) if mine else ()
+                found += access.of_repository(who, one, _needed(always, access.REPOSITORY, may, granted=granted), may)
+        if self.bucket is not None and self.on_bucket is not None:
+            own, on_it = self.on_bucket
+            if _is_gone(on_it):
+                found += self._making(who, self.first, access.NEW_BUCKET)
+            elif (may := _unless_refused(on_it)) is not None:
+                granted = access.is_granted(access.GRANTS_RESULTS, email, _unless_refused(own))
+                needs = _needed(access.BUCKET[:1], access.BUCKET[1:], may, granted=granted)
+                found += access.of_bucket(who, self.bucket, needs, may)
+        return found
+
+    def _making(self, who: str, project: str, needs: tuple[access.Need, ...]) -> list[Grant]:
+        may = _unless_refused(self.makes[project])
+        return [] if may is None else access.of_deployer(who, project, needs, may)
+
+
+def _needed(
+    always: tuple[access.Need, ...], to_grant: tuple[access.Need, ...], may: frozenset[str], *, granted: bool
+) -> tuple[access.Need, ...]:
+    """What is needed always, and what it takes to grant; of the latter only what one has, if it is granted already."""
+    return tuple(dict.fromkeys((*always, *(one for one in to_grant if not granted or one.permission in may))))
 
 
 def _unless_refused(begun: Begun[T]) -> T | None:
@@ -210,6 +305,15 @@ def _unless_refused(begun: Begun[T]) -> T | None:
         return begun.get()
     except ApiError:
         return None
+
+
+def _is_gone(begun: Begun[T]) -> bool:
+    """Whether what was asked about isn't there."""
+    try:
+        begun.get()
+    except ApiError as error:
+        return error.is_gone
+    return False
 
 
 def _answered(begun: Begun[T]) -> bool:

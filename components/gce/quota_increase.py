@@ -9,6 +9,12 @@ from dataclasses import dataclass, field
 import pulumi
 import pulumi_gcp as gcp
 
+import catalog
+from catalog import Surface
+
+_RUN = "run.googleapis.com"
+_COMPUTE = "compute.googleapis.com"
+
 
 @dataclass(frozen=True, kw_only=True)
 class QuotaIncreaseArgs:
@@ -25,8 +31,22 @@ class QuotaIncreaseArgs:
     justification: str
     region: str | None = None
     dimensions: Mapping[str, str] = field(default_factory=dict)
-    service: str = "compute.googleapis.com"
     hooks: pulumi.ResourceHookBinding | None = None
+
+
+def service_of(quota_id: str) -> str:
+    """The service whose quota it is: a preference that is asked of another one is asked for nothing.
+
+    By the catalogue; of what isn't in it, by the form of the id: those of Compute Engine are words between hyphens
+    (``NVIDIA-L4-GPUS-per-project-region``), those of Cloud Run one word (``NvidiaL4GpuAllocPerProjectRegion``).
+    """
+    for surface in (Surface.GCE, Surface.GKE, Surface.CLOUD_RUN):
+        for offer in catalog.offers(surface=surface):
+            for purchase in offer.purchases:
+                for quota in offer.quotas(purchase):
+                    if quota.quota_id == quota_id:
+                        return quota.service
+    return _COMPUTE if "-" in quota_id else _RUN
 
 
 def quota_increase(name: str, args: QuotaIncreaseArgs, opts: pulumi.ResourceOptions) -> gcp.cloudquota.SQuotaPreference:
@@ -42,7 +62,7 @@ def quota_increase(name: str, args: QuotaIncreaseArgs, opts: pulumi.ResourceOpti
         name,
         name="-".join(part for part in ("gpubench", args.quota_id.lower(), said) if part),
         parent=f"projects/{args.project}",
-        service=args.service,
+        service=service_of(args.quota_id),
         quota_id=args.quota_id,
         dimensions=dimensions,
         quota_config={"preferred_value": str(math.ceil(args.limit))},

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+Params = Mapping[str, str | tuple[str, ...]]
+"""Of a query; a tuple is a parameter that is repeated."""
+
 CONNECT_S, READ_S = 5.0, 15.0
 """A connection that isn't there after 5 s won't be; listings of a whole project take Google a few seconds."""
 
@@ -52,7 +55,7 @@ class Rest:
         # Each is used by one thread at a time; what one has connected, another may go on with.
         self._idle: deque[requests.Session] = deque()
 
-    def get(self, host: str, path: str, params: Mapping[str, str] | None = None, *, project: str) -> dict[str, Any]:
+    def get(self, host: str, path: str, params: Params | None = None, *, project: str) -> dict[str, Any]:
         """See `ask`."""
         return self.ask("GET", host, path, params, project=project)
 
@@ -61,7 +64,7 @@ class Rest:
         method: str,
         host: str,
         path: str,
-        params: Mapping[str, str] | None = None,
+        params: Params | None = None,
         body: Mapping[str, Any] | None = None,
         *,
         project: str,
@@ -132,7 +135,7 @@ class Rest:
         self,
         method: str,
         url: str,
-        params: Mapping[str, str] | None,
+        params: Params | None,
         body: Mapping[str, Any] | None,
         project: str,
         read_s: float,

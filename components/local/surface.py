@@ -65,7 +65,7 @@ def declare(name: str, capacity: Capacity, opts: pulumi.ResourceOptions) -> pulu
     return LocalMachine(name, LocalMachineArgs(rung=capacity.rung.id, tier=capacity.rung.tier), opts)
 
 
-def preflight(_stack: str) -> Preflight:
+def preflight(_stack: str, _settings: Settings) -> Preflight:
     """See `components.interface.Surface`."""
     return _ThisMachine()
 

@@ -13,12 +13,15 @@ from benchmark_job.order import RunOrder
 from catalog import Surface
 from components.gce import surface as gce
 from components.gce import sweep as sweeping
+from components.gce.names import service_account_email
 from components.gce.watch import Watch
 from components.interface import Capacity, Control, Execution, Standings, SurfaceError
 from engine import rehearsal
 from engine.simulated.google import SimulatedGoogle
+from engine.simulated.grants import name_of
 from engine.simulated.standins import BUILT_IN, StandIn, execute, patient, seal
 from placement.ledger import Attempt
+from placement.verdicts import Answer, Grants, Preflight, Question
 from settings import ResultsStore, Settings
 
 _BUCKET = "gpubench-rehearsal"
@@ -29,6 +32,10 @@ class LandedGce(StandIn):
 
     def __init__(self) -> None:
         super().__init__(Surface.GCE)
+
+    def preflight(self, stack: str, settings: Settings) -> Preflight:
+        """The simulated cloud's answers, to a stack whose machines run as an account of its own."""
+        return _OwnAccount(super().preflight(stack, settings), stack)
 
     def declare_standing(
         self, name: str, standings: Standings, opts: pulumi.ResourceOptions
@@ -62,6 +69,27 @@ class LandedGce(StandIn):
     @staticmethod
     def _google(attempt: Attempt) -> SimulatedGoogle:
         return SimulatedGoogle(patient(rehearsal.cloud()), attempt.id)
+
+
+class _OwnAccount:
+    """A preflight whose grants are the stack's account's, where the simulated cloud knows of the default one alone."""
+
+    def __init__(self, preflight: Preflight, stack: str) -> None:
+        self._preflight, self._stack = preflight, stack
+
+    def ask(self, question: Question) -> Answer:
+        """See `Preflight`."""
+        answer = self._preflight.ask(question)
+        if not isinstance(answer, Grants) or not question.project:
+            return answer
+        default = name_of("vm", question.project)
+        own = service_account_email(self._stack, question.project)
+        return Grants(
+            tuple(
+                replace(one, principal=own, mend=one.mend.replace(default, own)) if one.principal == default else one
+                for one in answer.grants
+            )
+        )
 
 
 def _with_bucket(settings: Settings) -> Settings:

@@ -83,7 +83,7 @@ class StandIn:
     def check(self, settings: Settings) -> None:
         """A rehearsal takes any settings: nothing leaves this machine."""
 
-    def preflight(self, _stack: str) -> Preflight:
+    def preflight(self, stack: str, settings: Settings) -> Preflight:  # noqa: ARG002 - the interface's names
         """The simulated cloud's own answers."""
         return _ThisMachine() if self._surface is Surface.LOCAL else rehearsal.cloud()
 

@@ -76,13 +76,19 @@ _PRINCIPALS = tuple(
         ("principalemail", rf"principalemail'?: '?({_MAIL})"),
     )
 )
-_ACCOUNT = re.compile(rf"service account '?({_MAIL})")
+_ACCOUNT = re.compile(rf"service account:? \[?'?(?:projects/[\w:.-]+/serviceaccounts/)?({_MAIL})")
+_ROBOT = re.compile(r"(?<![\w.+-])([\w.+-]{1,64}@[\w.-]+\.gserviceaccount\.com)")
 _REPOSITORY = re.compile(r"projects/([\w:.-]+)/locations/([\w-]+)/repositories/([\w.-]+)")
 _CONSTRAINT = re.compile(r"constraints?/([a-z][\w.]*\w)")
 _SERVICE = re.compile(r"\b([a-z][\w-]*\.googleapis\.com)\b")
 _ENCODED = re.compile(r"encoded authorization failure message: ?([\w-]{20,})")
 _NUMBER_AGENT = re.compile(r"projects?[ /#](?:number )?'?(\d{6,})")
 _HOSTS = (".pkg.dev", "gcr.io", ".dkr.ecr.", "ghcr.io", "docker.io")
+_ASKED = re.compile(r"https?://([a-z0-9.-]+(?::\d+)?)/v2/")
+_PULLED = re.compile(
+    r"(?:pull access denied for|failed to resolve reference|failed to pull image|pulling image|\bpull of) "
+    r"'?([a-z0-9][\w./:@-]*)"
+)
 _IMAGE = re.compile(
     r"(?<![\w.-])(?:[a-z0-9.-]+-docker\.pkg\.dev|(?:[a-z]+\.)?gcr\.io|\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com|ghcr\.io|docker\.io)"
     r"/[\w./-]*\w(?::[\w.-]*\w)?(?:@sha256:[0-9a-f]+)?"
@@ -110,6 +116,23 @@ class Facts:
     def account(self) -> str | None:
         """A service account that the text names as such: somebody acts as it."""
         return _first((("service account", _ACCOUNT),), self.folded, self.small)
+
+    @cached_property
+    def robot(self) -> str | None:
+        """The first service account, however it is named."""
+        return _first((("gserviceaccount.com", _ROBOT),), self.folded, self.small)
+
+    @cached_property
+    def registry(self) -> str | None:
+        """The host of the registry that the image is in; Docker Hub's for a name without one."""
+        if self.image:
+            return self.image.partition("/")[0].lower()
+        if match := _ASKED.search(self.small):
+            return match[1]
+        if match := _PULLED.search(self.small):
+            first, slash, _ = match[1].partition("/")
+            return first if slash and ("." in first or ":" in first or first == "localhost") else "docker.io"
+        return None
 
     @cached_property
     def repository(self) -> tuple[str, str, str] | None:

@@ -42,13 +42,32 @@ def ecr_pull(facts: Facts, _where: Where) -> str:
 
 
 def any_pull(facts: Facts, where: Where) -> str:
-    """A registry refuses a pull; which registry decides the mend."""
-    if facts.repository or "pkg.dev" in (facts.image or "") or "gcr.io" in (facts.image or ""):
+    """A registry refuses a pull: which one decides the mend. Neither cloud's accounts mean anything to the other's."""
+    host = facts.registry or ""
+    if (facts.repository or host.endswith((".pkg.dev", "gcr.io"))) and where.surface != "ecs":
         return pull(facts, where)
-    if where.surface == "ecs" or ".dkr.ecr." in (facts.image or ""):
+    if ".dkr.ecr." in host and where.surface in (None, "ecs"):
         return ecr_pull(facts, where)
-    image = facts.image or "the image"
-    return f"Give whoever pulls {image} the right to: make it public, or copy it to a registry of this project's own."
+    others = "make it public, or copy it to a registry of this project's own"
+    if host:
+        return f"Give whoever pulls {facts.image or 'the image'} the right to: {others}."
+    if where.surface == "ecs":
+        own = f"an image in ECR: {_small(ecr_pull(facts, where).partition('. ')[0])}"
+    else:
+        own = f"an image in a registry of Google's: {_small(pull(facts, where).partition('. ')[0])}"
+    return f"Of {own}. Of one in another registry: {others}."
+
+
+def image_or_pull(facts: Facts, where: Where) -> str:
+    """docker says the same of an image that isn't there and of one that may not be read."""
+    right = any_pull(facts, where).partition(" The same ")[0]  # as may be said of a missing one: said already
+    return f"{image(facts, where)} If it is there, it may not be read. {right}"
+
+
+def disk(_facts: Facts, where: Where) -> str:
+    """An image, unpacked, is larger than the disk that it is pulled to."""
+    setting = ", gpubench:google: {boot_disk_gb: N}" if where.surface == "gce" else ""
+    return f"The boot disk is too small for the image: take a larger one{setting}."
 
 
 def google_permission(facts: Facts, where: Where) -> str:
@@ -101,12 +120,68 @@ def api_off(facts: Facts, where: Where) -> str:
     return f"gcloud services enable {facts.service}{at}, and wait some minutes."
 
 
-def policy(facts: Facts, _where: Where) -> str:
-    """An organization policy forbids it."""
-    name = facts.constraint or "the constraint that the text names"
+_OBEYED_BY = {
+    "compute.vmExternalIpAccess": "gpubench's own machines have no external address and need none",
+    "compute.requireShieldedVm": "it wants boot images with Secure Boot",
+    "compute.trustedImageProjects": "it has to allow projects/deeplearning-platform-release, where machines boot from",
+    "gcp.resourceLocations": "a rung in a region that it allows obeys it",
+}
+"""What each wants, of those that machines with GPUs meet most:
+https://cloud.google.com/resource-manager/docs/organization-policy/org-policy-constraints."""
+
+
+def policy(facts: Facts, where: Where) -> str:
+    """An organization policy forbids it: which one, what it wants, and who can change it."""
+    project = where.project or facts.project or "PROJECT"
+    name = facts.constraint or "CONSTRAINT"
+    said = f"The organization policy {name}" if facts.constraint else "The organization policy that the text names"
+    wants = _OBEYED_BY.get(name)
     return (
-        f"The organization policy {name} forbids it: ask who keeps it for an exception, or use settings that obey it."
+        f"{said} forbids it{': ' + wants if wants else ''}. What it allows: gcloud org-policies describe {name} "
+        f"--effective --project={project}. Somebody with roles/orgpolicy.policyAdmin in the organization can make an "
+        "exception for the project."
     )
+
+
+def perimeter(facts: Facts, where: Where) -> str:
+    """VPC Service Controls, or another policy of an organization's, refuse a request."""
+    if facts.constraint:
+        return policy(facts, where)
+    return (
+        "A perimeter of VPC Service Controls forbids it: ask somebody with roles/accesscontextmanager.policyAdmin in "
+        "the organization to let it through; the identifier in the text finds the refusal in the audit log. Or run "
+        "gpubench from within the perimeter."
+    )
+
+
+def project_off(facts: Facts, where: Where) -> str:
+    """A project that is suspended, is being deleted, or may not pay for a request."""
+    project = where.project or facts.project or "PROJECT"
+    return (
+        f"The project is suspended, is being deleted, or isn't one that this account may use: gcloud projects describe "
+        f"{project} shows its state. Name another one, or have it restored; the account needs "
+        "roles/serviceusage.serviceUsageConsumer in it."
+    )
+
+
+def account_off(facts: Facts, where: Where) -> str:
+    """A service account is disabled, or deleted."""
+    account = facts.account or facts.robot
+    project = _project_of(account) or where.project or facts.project
+    command = f"gcloud iam service-accounts enable {account or 'ADDRESS'}{f' --project={project}' if project else ''}"
+    if account:
+        return f"Enable the service account: {command}. If it was deleted, name another one or make it again."
+    return f"Enable the service account of the credentials: {command}. If it was deleted, log in as another one."
+
+
+def _project_of(account: str | None) -> str | None:
+    """The project that a service account's address says; None for Google's own accounts, which name none."""
+    name, _, rest = (account or "").partition("@")[2].partition(".")
+    return name if rest == "iam.gserviceaccount.com" else None
+
+
+def _small(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 def quota(facts: Facts, where: Where) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.resources import files
@@ -15,6 +15,7 @@ _VERSIONS = {
     "artifactregistry.googleapis.com": "artifactregistry.v1",
     "cloudresourcemanager.googleapis.com": "cloudresourcemanager.v3",
     "iam.googleapis.com": "iam.v1",
+    "storage.googleapis.com": "storage.v1",
 }
 
 # The client library doesn't ship this one. Transcribed, as far as it is used, from
@@ -94,16 +95,22 @@ class Method:
     api: Api
     pattern: re.Pattern[str]
 
-    def check_query(self, query: Mapping[str, str]) -> None:
-        """Raises NotSo for a parameter that the method doesn't have, or a value that it doesn't take."""
+    def check_query(self, query: Sequence[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+        """The parameters that may be there several times. Raises NotSo for one that the method doesn't have, that is
+        there too often, or whose value it doesn't take."""
         known = {**self.api.document.get("parameters", {}), **self.described.get("parameters", {})}
-        for name, value in query.items():
+        found: dict[str, tuple[str, ...]] = {}
+        for name, value in query:
             if known.get(name, {}).get("location") != "query":
                 raise NotSo(f"{self.id} has no query parameter {name}")
             self.api.check_text(known[name], value, f"{self.id} {name}")
+            if name in found and not known[name].get("repeated"):
+                raise NotSo(f"{self.id} takes {name} once")
+            found[name] = (*found.get(name, ()), value)
         for name, one in self.described.get("parameters", {}).items():
-            if one.get("required") and one["location"] == "query" and name not in query:
+            if one.get("required") and one["location"] == "query" and name not in found:
                 raise NotSo(f"{self.id} needs {name}")
+        return {name: values for name, values in found.items() if known[name].get("repeated")}
 
     def check_body(self, body: object) -> None:
         """Raises NotSo."""

@@ -24,7 +24,10 @@ _FILTER = re.compile(r"""(?P<field>[\w.-]+) (?P<how>=|eq) (?P<quote>["'])(?P<val
 
 @dataclass(frozen=True)
 class Asked:
-    """One request that was well-formed. ``begun`` and ``ended``: seconds on the server's clock."""
+    """One request that was well-formed. ``begun`` and ``ended``: seconds on the server's clock.
+
+    ``repeated``: all values of the parameters that a query may have several times.
+    """
 
     id: str
     path: Mapping[str, str]
@@ -33,6 +36,7 @@ class Asked:
     headers: Mapping[str, str]
     begun: float
     ended: float = 0.0
+    repeated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -124,15 +128,16 @@ class GoogleServer:
         time.sleep(self.latency_s)
         url = urlsplit(handler.path)
         host, _, path = url.path.lstrip("/").partition("/")
-        query = dict(parse_qsl(url.query, keep_blank_values=True))
+        pairs = parse_qsl(url.query, keep_blank_values=True)
+        query = dict(pairs)
         try:
             found, parameters = method(host, handler.command, unquote(path))
-            found.check_query(query)
+            repeated = found.check_query(pairs)
             body = json.loads(sent) if sent else None
             found.check_body(body)
             if handler.headers.get("Authorization") != f"Bearer {TOKEN}":
                 raise NotSo(f"{found.id} came without the token")
-            asked = Asked(found.id, parameters, query, body, dict(handler.headers.items()), begun)
+            asked = Asked(found.id, parameters, query, body, dict(handler.headers.items()), begun, repeated=repeated)
             answer = self._answer(found, asked)
         except NotSo as error:
             self.wrong.append(str(error))

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 import catalog
 from catalog import Purchase, Surface
-from components.gce.names import service_account_id
+from components.gce import access
+from components.gce.names import service_account_email
 from components.gce.preflight import GcePreflight
 from placement.ladder import Place, Rung
-from placement.verdicts import CannotSay, Grants, Kind, Odds, Offers, Question, Quotas, QuotaState, Said, Verdict, ask
+from placement.verdicts import (
+    CannotSay,
+    Grant,
+    Grants,
+    Kind,
+    Odds,
+    Offers,
+    Question,
+    Quotas,
+    QuotaState,
+    Said,
+    Verdict,
+    ask,
+)
+from settings import Settings
 from tests.gce.conftest import Asking
-from tests.gce.google_server import GoogleServer, Refusal
+from tests.gce.google_server import Asked, GoogleServer, Refusal
 
 P, R = "a-project", "us-central1"
 IMAGE = "us-docker.pkg.dev/images/benchmarks/speed@sha256:" + "0" * 64
-EMAIL = f"{service_account_id('dev', P)}@{P}.iam.gserviceaccount.com"
+EMAIL = service_account_email("dev", P)
 FAMILY = "GPUS-PER-GPU-FAMILY-per-project-region"
 
 MACHINES = "compute.machineTypes.aggregatedList"
@@ -31,6 +47,9 @@ POLICY = "artifactregistry.projects.locations.repositories.getIamPolicy"
 MAY_GRANT = "artifactregistry.projects.locations.repositories.testIamPermissions"
 OWNERS_POLICY = "cloudresourcemanager.projects.getIamPolicy"
 ADVICE = "compute.advice.capacity"
+ON_BUCKET = "storage.buckets.testIamPermissions"
+BUCKET_POLICY = "storage.buckets.getIamPolicy"
+ON_SUBNET = "compute.subnetworks.testIamPermissions"
 
 READER = {"role": "roles/artifactregistry.reader", "members": [f"serviceAccount:{EMAIL}"]}
 
@@ -46,6 +65,16 @@ def limits(**by_family: int) -> dict[str, Any]:
         for family, value in by_family.items()
     ]
     return {"dimensionsInfos": [*rows, {"details": {"value": "0"}, "applicableLocations": [R, "us-east4"]}]}
+
+
+def everything(asked: Asked) -> dict[str, Any]:
+    """All that was asked for."""
+    return {"permissions": asked.body["permissions"]}
+
+
+def but(*denied: str) -> Callable[[Asked], dict[str, Any]]:
+    """All but these."""
+    return lambda asked: {"permissions": [one for one in asked.body["permissions"] if one not in denied]}
 
 
 def ready(server: GoogleServer) -> None:
@@ -67,8 +96,10 @@ def ready(server: GoogleServer) -> None:
             "compute.projects.get": {"quotas": [{"metric": "GPUS_ALL_REGIONS", "limit": 20, "usage": 3}]},
             INSTANCES: [],
             INFOS: limits(H100=8),
-            ALLOWED: lambda asked: {"permissions": asked.body["permissions"]},
-            MAY_GRANT: {},
+            ALLOWED: everything,
+            MAY_GRANT: everything,
+            BUCKET_POLICY: {},
+            ON_BUCKET: lambda asked: {"permissions": list(asked.repeated["permissions"])},
             ACCOUNT: {"email": EMAIL},
             POLICY: {"bindings": [READER]},
             OWNERS_POLICY: {},
@@ -82,9 +113,23 @@ def rung(tier: str, purchase: Purchase, machine_type: str, count: int = 1) -> Ru
     return Rung(Place(Surface.GCE, P, R), tier, count, (machine_type,), purchase)
 
 
-def verdict(asking: Asking, wanted: Rung, image: str | None = IMAGE) -> Verdict:
+def settings(*regions: str, projects: tuple[str, ...] = (P,), **more: Any) -> Settings:
+    """Of a stack with an L4 in these regions (us-central1) of each project."""
+    ladder = [
+        {"surface": "gce", "project": project, "regions": list(regions or (R,)), "tier": "l4"} for project in projects
+    ]
+    values = {"ladder": ladder, "results": "gs://bench/team", "benchmark": {"image": IMAGE}, **more}
+    return Settings.from_config({f"gpubench:{key}": value for key, value in values.items()})
+
+
+def preflight(asking: Asking, stack: Settings | None = None) -> GcePreflight:
+    """That of the stack `dev`."""
+    return GcePreflight(asking.google, "dev", stack or settings())
+
+
+def verdict(asking: Asking, wanted: Rung, image: str | None = IMAGE, stack: Settings | None = None) -> Verdict:
     """What is known of one rung."""
-    return ask((wanted,), {Surface.GCE: GcePreflight(asking.google, "dev")}, image=image)[wanted.id]
+    return ask((wanted,), {Surface.GCE: preflight(asking, stack)}, image=image)[wanted.id]
 
 
 L4 = rung("l4", Purchase.SPOT, "g2-standard-4")
@@ -108,7 +153,7 @@ def test_a_rung_that_can_be_had_is_possible_and_says_why(asking: Asking) -> None
 
 def test_an_accelerator_that_is_attached_is_listed_with_its_own_zones(asking: Asking) -> None:
     ready(asking.server)
-    found = GcePreflight(asking.google, "dev").ask(question(Kind.OFFERS))
+    found = preflight(asking).ask(question(Kind.OFFERS))
     assert found == Offers(
         {"g2-standard-4": (f"{R}-a", f"{R}-b", f"{R}-c"), "nvidia-tesla-t4": (f"{R}-a",)},
     )
@@ -147,7 +192,7 @@ def family(value: float, usage: float | None = 0.0) -> QuotaState:
 
 def states(asking: Asking, **more: Any) -> list[QuotaState]:
     """The quotas of us-central1."""
-    found = GcePreflight(asking.google, "dev").ask(question(Kind.QUOTAS, **more))
+    found = preflight(asking).ask(question(Kind.QUOTAS, **more))
     assert isinstance(found, Quotas)
     return list(found.states)
 
@@ -207,11 +252,18 @@ def test_a_region_whose_quotas_google_leaves_out_is_unknown(asking: Asking) -> N
     assert verdict(asking, L4).quota.said is Said.UNKNOWN
 
 
-def grants(asking: Asking, image: str | None = IMAGE) -> dict[str, tuple[str, bool, str]]:
+def grants(
+    asking: Asking, image: str | None = IMAGE, stack: Settings | None = None
+) -> dict[str, tuple[str, bool, str]]:
     """By permission: who, whether, and the mend."""
-    found = GcePreflight(asking.google, "dev").ask(Question(Kind.PERMISSIONS, Surface.GCE, P, image=image))
+    return {one.permission: (one.principal, one.granted, one.mend) for one in all_grants(asking, image, stack)}
+
+
+def all_grants(asking: Asking, image: str | None = IMAGE, stack: Settings | None = None) -> tuple[Grant, ...]:
+    """What the project's question about permissions is answered with."""
+    found = preflight(asking, stack).ask(Question(Kind.PERMISSIONS, Surface.GCE, P, image=image))
     assert isinstance(found, Grants)
-    return {one.permission: (one.principal, one.granted, one.mend) for one in found.grants}
+    return found.grants
 
 
 PULL = "artifactregistry.repositories.downloadArtifacts"
@@ -219,9 +271,7 @@ PULL = "artifactregistry.repositories.downloadArtifacts"
 
 def test_a_missing_permission_comes_with_the_command_that_grants_it(asking: Asking) -> None:
     ready(asking.server)
-    asking.server.answers[ALLOWED] = lambda asked: {
-        "permissions": [one for one in asked.body["permissions"] if one != "compute.instances.create"]
-    }
+    asking.server.answers[ALLOWED] = but("compute.instances.create")
     who, granted, mend = grants(asking)["compute.instances.create"]
     assert (who, granted) == ("the deployer", False)
     assert mend.startswith("gcloud projects add-iam-policy-binding a-project --member=user:YOUR_ADDRESS --role=roles/")
@@ -231,9 +281,7 @@ def test_a_missing_permission_comes_with_the_command_that_grants_it(asking: Aski
 def test_acting_as_the_account_may_be_granted_on_the_account_alone(asking: Asking) -> None:
     ready(asking.server)
     act_as = "iam.serviceAccounts.actAs"
-    asking.server.answers[ALLOWED] = lambda asked: {
-        "permissions": [one for one in asked.body["permissions"] if one != act_as]
-    }
+    asking.server.answers[ALLOWED] = but(act_as)
     asking.server.answers["iam.projects.serviceAccounts.testIamPermissions"] = {"permissions": [act_as]}
     assert grants(asking)[act_as][1]
     asking.server.answers["iam.projects.serviceAccounts.testIamPermissions"] = {}
@@ -286,7 +334,7 @@ def test_an_api_that_is_off_is_a_no_with_its_mend(asking: Asking) -> None:
 )
 def test_whether_the_machines_account_may_pull(asking: Asking, answers: Mapping[str, Any], pulls: bool | None) -> None:
     ready(asking.server)
-    asking.server.answers.update(answers)
+    asking.server.answers.update({MAY_GRANT: {}, **answers})
     found = grants(asking).get(PULL)
     assert (found[1] if found else None) is pulls
     if pulls is False:
@@ -300,10 +348,226 @@ def test_whether_the_machines_account_may_pull(asking: Asking, answers: Mapping[
 def test_a_pull_that_the_update_grants_is_no_obstacle(asking: Asking) -> None:
     ready(asking.server)
     permission = "artifactregistry.repositories.setIamPolicy"
-    asking.server.answers.update({POLICY: {}, MAY_GRANT: {"permissions": [permission]}})
+    asking.server.answers[POLICY] = {}
     found = grants(asking)
     assert PULL not in found
     assert found[permission][:2] == ("the deployer", True)
+
+
+# -- what the stack declares beside its machines -----------------------------------------------------------------------
+
+QUOTA = "PREEMPTIBLE_NVIDIA_L4_GPUS"
+OWN = "us-docker.pkg.dev/our-project/ours"
+GONE = Refusal(404, "Requested entity was not found.", "notFound")
+
+
+def missing(asking: Asking, stack: Settings | None = None, image: str | None = IMAGE) -> dict[str, str]:
+    """What the deployer lacks, and the commands that grant it."""
+    return {one.permission: one.mend for one in all_grants(asking, image, stack) if not one.granted}
+
+
+def names(needs: tuple[access.Need, ...]) -> set[str]:
+    return {need.permission for need in needs}
+
+
+@pytest.mark.parametrize(
+    ("google", "asked"),
+    [
+        ({}, access.NETWORK),
+        ({"nat": True}, (*access.NETWORK, *access.NAT)),
+        ({"subnet": "theirs"}, access.SUBNET),
+        ({"subnet": f"projects/host-project/regions/{R}/subnetworks/theirs"}, access.SUBNET),
+    ],
+)
+def test_the_network_that_is_declared_is_asked_about(
+    asking: Asking, google: Mapping[str, Any], asked: tuple[access.Need, ...]
+) -> None:
+    ready(asking.server)
+    asking.server.answers[ON_SUBNET] = everything
+    networks = names((*access.NETWORK, *access.NAT, *access.SUBNET))
+    stack = settings(google=google)
+    assert {one for one in grants(asking, stack=stack) if one in networks} == names(asked)
+    assert not missing(asking, stack)
+    asking.server.answers.update({ALLOWED: but(*names(asked)), ON_SUBNET: {}})
+    lacked = missing(asking, stack)
+    assert set(lacked) == names(asked)
+    for need in asked:
+        assert f"--role={need.role}" in lacked[need.permission] and need.why in lacked[need.permission]
+
+
+def test_a_subnet_is_asked_itself_and_concerns_its_region_alone(asking: Asking) -> None:
+    """One that several projects share is often granted one by one; a rung elsewhere isn't held up by it."""
+    ready(asking.server)
+    asking.server.answers[ON_SUBNET] = lambda asked: everything(asked) if asked.path["region"] == R else {}
+    stack = settings(R, "us-east4", google={"subnet": "theirs"})
+    places = [{**place.path, "permissions": place.body["permissions"]} for place in asked_on_subnets(asking, stack)]
+    wanted = [{"project": P, "region": one, "resource": "theirs"} for one in (R, "us-east4")]
+    assert places == [{**one, "permissions": ["compute.subnetworks.use"]} for one in wanted]
+    assert verdict(asking, L4, stack=stack).permitted.said is Said.YES
+    asking.server.answers[REGIONS] = [{"name": "us-east4", "quotas": [{"metric": QUOTA, "limit": 4, "usage": 0}]}]
+    asking.server.answers[MACHINES] = [{"name": "g2-standard-4", "zone": "us-east4-a"}]
+    there = verdict(asking, replace(L4, place=Place(Surface.GCE, P, "us-east4")), stack=stack)
+    assert there.permitted.why == "the deployer lacks compute.subnetworks.use"
+    assert there.mend.startswith(
+        "gcloud compute networks subnets add-iam-policy-binding theirs --project=a-project --region=us-east4 "
+        "--member=user:YOUR_ADDRESS --role=roles/compute.networkUser"
+    )
+
+
+def asked_on_subnets(asking: Asking, stack: Settings) -> list[Asked]:
+    missing(asking, stack)
+    return sorted(asking.server.calls(ON_SUBNET), key=lambda one: one.path["region"])
+
+
+def test_a_subnet_of_another_project_is_asked_there(asking: Asking) -> None:
+    ready(asking.server)
+    (asked,) = asked_on_subnets(
+        asking, settings(google={"subnet": f"projects/host-project/regions/{R}/subnetworks/theirs"})
+    )
+    assert dict(asked.path) == {"project": "host-project", "region": R, "resource": "theirs"}
+
+
+def test_a_bucket_that_is_there_is_asked_itself(asking: Asking) -> None:
+    ready(asking.server)
+    assert not missing(asking)
+    assert set(asking.server.calls(ON_BUCKET)[0].repeated["permissions"]) == names(access.BUCKET)
+    asking.server.answers[ON_BUCKET] = {"permissions": ["storage.buckets.get", "storage.buckets.getIamPolicy"]}
+    # Whoever may not make buckets needs not: this one is there.
+    asking.server.answers[ALLOWED] = but("storage.buckets.create")
+    (lacked,) = missing(asking).items()
+    assert lacked[0] == "storage.buckets.setIamPolicy"
+    assert lacked[1].startswith(
+        "gcloud storage buckets add-iam-policy-binding gs://bench --member=user:YOUR_ADDRESS --role=roles/storage.admin"
+    )
+
+
+def test_a_bucket_that_is_not_there_is_made_in_the_first_project(asking: Asking) -> None:
+    ready(asking.server)
+    asking.server.answers.update({ON_BUCKET: GONE, BUCKET_POLICY: GONE})
+    stack = settings(projects=("first-project", P))
+    assert grants(asking, stack=stack)["storage.buckets.create"] == ("the deployer", True, "")
+    asking.server.answers[ALLOWED] = but("storage.buckets.create")
+    lacked = missing(asking, stack)
+    assert list(lacked) == ["storage.buckets.create"]
+    assert lacked["storage.buckets.create"].startswith("gcloud projects add-iam-policy-binding first-project --member=")
+    asked = {one.path["resource"] for one in asking.server.calls(ALLOWED) if MAKES in one.body["permissions"]}
+    assert asked == {"projects/first-project"}
+
+
+MAKES = "storage.buckets.create"
+
+
+def test_a_bucket_that_nobody_can_say_anything_of_is_no_obstacle(asking: Asking) -> None:
+    ready(asking.server)
+    asking.server.answers[ON_BUCKET] = Refusal(403, "Permission denied", "forbidden")
+    assert not {one for one in grants(asking) if one.startswith("storage.")}
+
+
+def test_a_registry_that_is_not_there_is_made_in_its_project(asking: Asking) -> None:
+    ready(asking.server)
+    image = f"{OWN}/speed:1"
+    asking.server.answers.update({POLICY: GONE, MAY_GRANT: GONE})
+    stack = settings(registry=OWN)
+    assert grants(asking, image, stack)["artifactregistry.repositories.create"] == ("the deployer", True, "")
+    asking.server.answers[ALLOWED] = but("artifactregistry.repositories.create")
+    lacked = missing(asking, stack, image)
+    assert list(lacked) == ["artifactregistry.repositories.create"]
+    assert lacked["artifactregistry.repositories.create"].startswith(
+        "gcloud projects add-iam-policy-binding our-project --"
+    )
+
+
+def test_a_registry_that_is_there_is_taken_as_it_is_and_pulls_are_granted_on_it(asking: Asking) -> None:
+    ready(asking.server)
+    stack = settings(registry=OWN)
+    asking.server.answers[ALLOWED] = but("artifactregistry.repositories.create")
+    assert not missing(asking, stack)
+    asking.server.answers[MAY_GRANT] = lambda asked: {} if "ours" in asked.path["resource"] else everything(asked)
+    # What an earlier update has granted isn't written again; the rest is asked of it each time.
+    assert set(missing(asking, stack)) == names((*access.REGISTRY, *access.REPOSITORY[:1]))
+    asking.server.answers[POLICY] = {}
+    lacked = missing(asking, stack)
+    assert set(lacked) == names((*access.REGISTRY, *access.REPOSITORY))
+    for mend in lacked.values():
+        assert "add-iam-policy-binding ours --project=our-project --location=us --member=user:YOUR_ADDRESS" in mend
+
+
+@pytest.mark.parametrize(
+    "policies",
+    [
+        {POLICY: {"bindings": [{**READER, "members": ["allUsers"]}]}},
+        {POLICY: {}, OWNERS_POLICY: {"bindings": [READER]}},
+    ],
+)
+def test_an_account_that_may_pull_otherwise_spares_nobody_the_right_to_grant(
+    asking: Asking, policies: Mapping[str, Any]
+) -> None:
+    """The update declares its own grant all the same."""
+    ready(asking.server)
+    asking.server.answers.update({**policies, MAY_GRANT: but("artifactregistry.repositories.setIamPolicy")})
+    assert grants(asking)[PULL][1]
+    found = verdict(asking, L4)
+    assert found.permitted.why == "the deployer lacks artifactregistry.repositories.setIamPolicy"
+    assert found.mend.startswith(
+        "gcloud artifacts repositories add-iam-policy-binding benchmarks --project=images --location=us "
+        "--member=user:YOUR_ADDRESS --role=roles/artifactregistry.admin"
+    )
+
+
+def test_what_an_earlier_update_has_granted_is_not_asked_for_again(asking: Asking) -> None:
+    """A pipeline may run updates of a stack that somebody with more rights began."""
+    ready(asking.server)
+    results = {"role": "roles/storage.objectCreator", "members": READER["members"], "condition": {"expression": "x"}}
+    asking.server.answers.update(
+        {MAY_GRANT: {}, ON_BUCKET: {"permissions": ["storage.buckets.get"]}, BUCKET_POLICY: {"bindings": [results]}}
+    )
+    assert not missing(asking)
+    assert verdict(asking, L4).permitted.said is Said.YES
+    asking.server.answers[BUCKET_POLICY] = {"bindings": [{**results, "members": ["serviceAccount:other@x.com"]}]}
+    assert set(missing(asking)) == {"storage.buckets.getIamPolicy", "storage.buckets.setIamPolicy"}
+
+
+def test_nobody_is_told_to_grant_anything_to_an_account_that_is_not_there(asking: Asking) -> None:
+    ready(asking.server)
+    asking.server.answers.update({POLICY: {}, MAY_GRANT: {}})
+    assert verdict(asking, L4).mend.endswith("--role=roles/artifactregistry.reader")
+    del asking.server.answers[ACCOUNT]
+    found = verdict(asking, L4)
+    assert found.permitted.said is Said.NO and PULL not in found.permitted.why
+    assert found.mend.startswith("gcloud artifacts repositories add-iam-policy-binding benchmarks --project=images")
+    assert "--member=user:YOUR_ADDRESS --role=roles/artifactregistry.admin" in found.mend
+
+
+def test_projects_of_a_ladder_ask_about_their_stores_once(asking: Asking) -> None:
+    ready(asking.server)
+    both = (P, "other-project")
+    ladder = [Rung(Place(Surface.GCE, one, R), "l4", 1, ("g2-standard-4",), Purchase.SPOT) for one in both]
+    ask(ladder, {Surface.GCE: preflight(asking, settings(projects=both))}, image=IMAGE)
+    assert len(asking.server.calls(ACCOUNT)) == 2
+    assert len(asking.server.calls(ON_BUCKET)) == len(asking.server.calls(POLICY)) == 1
+
+
+# -- N1 ----------------------------------------------------------------------------------------------------------------
+
+
+def test_an_n1_machine_is_offered_only_where_its_accelerator_is(asking: Asking) -> None:
+    ready(asking.server)
+    asking.server.answers[MACHINES] = [
+        {"name": f"n1-standard-{size}", "zone": f"{R}-{zone}"} for size in (4, 8) for zone in "abc"
+    ]
+    t4 = rung("t4", Purchase.SPOT, "n1-standard-4")
+    found = verdict(asking, t4)
+    assert (found.offered.said, found.zones) == (Said.YES, (f"{R}-a",))
+    assert found.offered.why == "us-central1-a lists n1-standard-4 with nvidia-tesla-t4 now"
+    asking.server.answers["compute.acceleratorTypes.aggregatedList"] = [
+        {"name": "nvidia-tesla-v100", "zone": f"{R}-b"},
+        {"name": "nvidia-tesla-t4", "zone": "us-east4-a"},
+    ]
+    found = verdict(asking, t4)
+    assert found.offered.said is Said.NO
+    assert found.offered.why == "us-central1 lists no n1-standard-4 with nvidia-tesla-t4 now"
+    v100 = verdict(asking, rung("v100", Purchase.SPOT, "n1-standard-8"))
+    assert (v100.offered.said, v100.zones) == (Said.YES, (f"{R}-b",))
 
 
 @pytest.mark.parametrize("image", [None, "nvcr.io/nvidia/pytorch:25.01-py3", "python:3.12"])
@@ -335,7 +599,7 @@ def test_google_advises_on_neither_n1_nor_what_cannot_be_taken_away(
     asking: Asking, machine_types: tuple[str, ...], purchase: str
 ) -> None:
     with pytest.raises(CannotSay, match="no capacity advice"):
-        GcePreflight(asking.google, "dev").ask(question(Kind.ODDS, machine_types=machine_types, purchase=purchase))
+        preflight(asking).ask(question(Kind.ODDS, machine_types=machine_types, purchase=purchase))
     assert not asking.server.asked
 
 
@@ -347,14 +611,14 @@ def test_the_best_recommendation_counts_and_bad_odds_name_no_zone(asking: Asking
         ]
     }
     wanted = question(Kind.ODDS, machine_types=("g2-standard-4",), purchase="flex-start")
-    assert GcePreflight(asking.google, "dev").ask(wanted) == Odds(0.3)
+    assert preflight(asking).ask(wanted) == Odds(0.3)
     body = asking.server.asked[0].body
     assert body["instanceProperties"]["scheduling"]["provisioningModel"] == "FLEX_START"
 
 
 def test_no_prices(asking: Asking) -> None:
     with pytest.raises(CannotSay, match="no prices"):
-        GcePreflight(asking.google, "dev").ask(question(Kind.PRICES))
+        preflight(asking).ask(question(Kind.PRICES))
 
 
 def test_all_regions_of_a_ladder_share_what_they_need(asking: Asking) -> None:
@@ -363,7 +627,7 @@ def test_all_regions_of_a_ladder_share_what_they_need(asking: Asking) -> None:
     ladder = [
         Rung(Place(Surface.GCE, P, name), "l4", 1, ("g2-standard-4",), Purchase.SPOT) for name in catalog.regions("gce")
     ]
-    ask(ladder, {Surface.GCE: GcePreflight(asking.google, "dev")}, image=IMAGE)
+    ask(ladder, {Surface.GCE: preflight(asking)}, image=IMAGE)
     advice = len(asking.server.calls(ADVICE))
     assert advice == len(ladder)
     assert len(asking.server.asked) - advice < 25
@@ -374,7 +638,7 @@ def test_answers_are_not_given_again_later(asking: Asking, monkeypatch: pytest.M
 
     ready(asking.server)
     monkeypatch.setattr(module, "FRESH_S", -1.0)
-    preflight = GcePreflight(asking.google, "dev")
-    preflight.ask(question(Kind.QUOTAS))
-    preflight.ask(question(Kind.QUOTAS))
+    mine = preflight(asking)
+    mine.ask(question(Kind.QUOTAS))
+    mine.ask(question(Kind.QUOTAS))
     assert len(asking.server.calls(REGIONS)) == 2

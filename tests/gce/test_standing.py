@@ -6,17 +6,19 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pulumi
 import pulumi.runtime
 import pytest
 
+import catalog
 from benchmark_job import BenchmarkJob, BenchmarkJobArgs
 from benchmark_job.bucket import Bucket, BucketError
 from catalog import Surface
 from catalog.repositories import repository_of
-from components.gce import names, surface
+from components.gce import names, quota_increase, surface
 from components.interface import STACK_LABEL, Standings, SurfaceError
 from placement.clock import SystemClock
 from placement.ledger import Ledger
@@ -176,6 +178,32 @@ def test_quotas_are_asked_for_as_the_config_says() -> None:
         assert one.inputs["contactEmail"] == INCREASE["email"]
         assert one.inputs["justification"] == INCREASE["justification"]
         assert one.retain_on_delete
+
+
+@pytest.mark.parametrize(
+    ("quota_id", "service"),
+    [
+        ("NVIDIA-L4-GPUS-per-project-region", "compute.googleapis.com"),
+        ("NvidiaL4GpuAllocNoZonalRedundancyPerProjectRegion", "run.googleapis.com"),
+        ("CpuAllocPerProjectRegion", "run.googleapis.com"),
+        # Not in the catalogue.
+        ("NVIDIA-L4-VWS-GPUS-per-project-region", "compute.googleapis.com"),
+        ("NvidiaL4GpuAllocPerProjectRegion", "run.googleapis.com"),
+    ],
+)
+def test_more_is_asked_of_the_service_whose_quota_it_is(quota_id: str, service: str) -> None:
+    increase = {**INCREASE, "quota_id": quota_id}
+    asked = declared(settings(L4, google={"quota_increases": [increase]})).one("SQuotaPreference").inputs
+    assert (asked["service"], asked["quotaId"], asked["parent"]) == (service, quota_id, "projects/my-project")
+
+
+def test_the_catalogue_decides_whose_a_quota_is_before_the_form_of_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = next(iter(catalog.offers(surface=Surface.GCE, tier="l4")))
+    quota = replace(known.quotas("on-demand")[0], quota_id="Odd-per-project", service="run.googleapis.com")
+    offer = SimpleNamespace(purchases=("on-demand",), quotas=lambda _: (quota,))
+    monkeypatch.setattr(catalog, "offers", lambda **_: (offer,))
+    assert quota_increase.service_of("Odd-per-project") == "run.googleapis.com"
+    assert quota_increase.service_of("Another-per-project") == "compute.googleapis.com"
 
 
 def test_a_secret_is_one_in_every_project_and_in_clear_nowhere() -> None:

@@ -62,9 +62,9 @@ MUST = {
     "1-no-right-to-pull": Must(
         exit_code=1,
         says=(
-            "545343983502-compute@developer.gserviceaccount.com lacks artifactregistry.repositories.downloadArtifacts",
+            "gb-39404601@acme-inference.iam.gserviceaccount.com lacks artifactregistry.repositories.downloadArtifacts",
             "gcloud artifacts repositories add-iam-policy-binding gcr.io --project=acme-inference --location=us "
-            "--member=serviceAccount:545343983502-compute@developer.gserviceaccount.com "
+            "--member=serviceAccount:gb-39404601@acme-inference.iam.gserviceaccount.com "
             "--role=roles/artifactregistry.reader",
             "failed before the first attempt: permission",
         ),

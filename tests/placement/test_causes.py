@@ -18,6 +18,7 @@ import re2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from components.gce.images import PROJECT as BOOT_PROJECT
 from engine.simulated import words
 from placement.causes import Cause, Failure, Scope, Where, classify
 from placement.causes.classifier import DECIDES
@@ -90,6 +91,151 @@ def test_held_out_messages_are_classified_as_labelled() -> None:
     print(f"held out: {len(messages)} messages, {accuracy:.4f} right; (label, found): {wrong}")
     assert not {pair for pair in wrong if set(pair) == {"capacity", "permission"}}
     assert accuracy >= LEAST_HELD_OUT_ACCURACY
+
+
+# -- mends ----------------------------------------------------------------------------------------------------------
+
+OWN = "gb-aa7ea152@my-project.iam.gserviceaccount.com"
+SOMEWHERE = {
+    "gce": Where(surface="gce", project="my-project", region="us-central1", principal=OWN),
+    "ecs": Where(surface="ecs", project="123456789012", region="us-east-1"),
+}
+SCOPE = "pull access denied, repository does not exist or may require authorization: server message: insufficient_scope"
+LOGIN = "repository does not exist or may require 'docker login'"
+READER = "--role roles/artifactregistry.reader"
+ECR = "ecr:BatchGetImage"
+PUBLIC = "make it public, or copy it to a registry of this project's own"
+
+
+@pytest.mark.parametrize(
+    ("text", "surface", "said", "unsaid"),
+    [
+        # The registry decides, whichever cloud pulls.
+        (f'failed to resolve reference "us-docker.pkg.dev/images/bench/b:1": {SCOPE}', "gce", [READER, OWN], [ECR]),
+        (f'failed to resolve reference "us-docker.pkg.dev/images/bench/b:1": {SCOPE}', "ecs", [PUBLIC], [ECR, READER]),
+        (f'failed to resolve reference "docker.io/acme/b:1": {SCOPE}', "gce", ["acme/b:1", PUBLIC], [ECR, READER]),
+        (f'failed to resolve reference "docker.io/acme/b:1": {SCOPE}', "ecs", [PUBLIC], [ECR, READER]),
+        (f'failed to resolve reference "registry.example.com:5000/b:1": {SCOPE}', "gce", [PUBLIC], [ECR, READER]),
+        (f"012345678901.dkr.ecr.us-east-1.amazonaws.com/b:1: {SCOPE}", "ecs", [ECR], [READER, PUBLIC]),
+        (f"012345678901.dkr.ecr.us-east-1.amazonaws.com/b:1: {SCOPE}", "gce", [PUBLIC], [READER, ECR]),
+        (f"pull access denied for acme/b, {LOGIN}", "ecs", ["exists", PUBLIC], [ECR]),
+        ('Head "https://registry.example.com/v2/b/manifests/1": no basic auth credentials', "ecs", [PUBLIC], [ECR]),
+        # Nobody knows which: both.
+        ("insufficient_scope: authorization failed", "gce", [READER.removeprefix("--role "), OWN, PUBLIC], [ECR]),
+        ("insufficient_scope: authorization failed", "ecs", [ECR, PUBLIC], [READER]),
+    ],
+)  # fmt: skip
+def test_a_refused_pull_is_mended_where_the_image_is(
+    text: str, surface: str, said: list[str], unsaid: list[str]
+) -> None:
+    failure = classify(text, SOMEWHERE[surface])
+    assert failure.cause in (Cause.IMAGE, Cause.PERMISSION)
+    assert [one for one in said if one not in failure.mend] == []
+    assert [one for one in unsaid if one in failure.mend] == []
+
+
+STATE_INVALID = {
+    "error": {
+        "code": 401,
+        "message": "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or "
+        "other valid authentication credential.",
+        "status": "UNAUTHENTICATED",
+        "details": [
+            {
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": "ACCOUNT_STATE_INVALID",
+                "domain": "googleapis.com",
+                "metadata": {"service": "storage.googleapis.com", "email": "user@some-project.iam.gserviceaccount.com"},
+            }
+        ],
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        (f"The service account {OWN} is disabled.", f"enable {OWN} --project=my-project"),
+        (f"Service account '{OWN}' is disabled", f"enable {OWN} --project=my-project"),
+        (
+            "Could not build the function due to disabled service account used by Cloud Build. Please make sure that "
+            "the service account: [projects/p/serviceAccounts/42-compute@developer.gserviceaccount.com] is active.",
+            "enable 42-compute@developer.gserviceaccount.com --project=my-project",
+        ),
+        (
+            json.dumps(STATE_INVALID),
+            "enable user@some-project.iam.gserviceaccount.com --project=some-project",
+        ),
+        # Not the run's account: that of the credentials, which nobody names.
+        (
+            '{"error": "invalid_grant", "error_description": "Robot is disabled."}',
+            "enable ADDRESS --project=my-project",
+        ),
+    ],
+)
+def test_a_disabled_account_is_enabled(text: str, command: str) -> None:
+    failure = classify(text, SOMEWHERE["gce"])
+    assert (failure.cause, failure.code) == (Cause.PERMISSION, "ACCOUNT_STATE_INVALID")
+    assert f"gcloud iam service-accounts {command}" in failure.mend
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'unexpected end of JSON: {"error": "invalid_grant", "error_description": "Bad Request"}',
+        "Request had invalid authentication credentials.",
+    ],
+)
+def test_other_bad_credentials_are_a_login(text: str) -> None:
+    assert classify(text).code == "NO_CREDENTIALS"
+
+
+@pytest.mark.parametrize(
+    ("constraint", "wants"),
+    [
+        ("compute.vmExternalIpAccess", "no external address"),
+        ("compute.requireShieldedVm", "Secure Boot"),
+        ("compute.trustedImageProjects", BOOT_PROJECT),
+        ("gcp.resourceLocations", "region"),
+        ("compute.restrictVpcPeering", "The organization policy compute.restrictVpcPeering forbids it. What"),
+    ],
+)
+def test_a_policy_is_named_with_what_it_wants_and_who_can_change_it(constraint: str, wants: str) -> None:
+    text = (
+        f"googleapi: Error 412: Constraint constraints/{constraint} violated for project my-project., conditionNotMet"
+    )
+    mend = classify(text, SOMEWHERE["gce"]).mend
+    assert wants in mend and "roles/orgpolicy.policyAdmin" in mend
+    assert f"gcloud org-policies describe {constraint} --effective --project=my-project" in mend
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "googleapi: Error 403: Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier",
+            "roles/accesscontextmanager.policyAdmin",
+        ),
+        (
+            "Request is prohibited by organization's policy: constraints/gcp.resourceLocations",
+            "gcloud org-policies describe gcp.resourceLocations",
+        ),
+        (
+            "Error 403: Consumer 'project:p' has been suspended. CONSUMER_SUSPENDED",
+            "gcloud projects describe my-project",
+        ),
+        ("jobs is forbidden: User 'ci' cannot create resource 'jobs' in API group", "a role with the permission"),
+    ],
+)
+def test_what_is_prohibited_is_mended_by_who_prohibits_it(text: str, said: str) -> None:
+    failure = classify(text, SOMEWHERE["gce"])
+    assert failure.cause is Cause.PERMISSION and said in failure.mend
+
+
+def test_a_full_reservation_has_another_beside_it_or_is_waited_for() -> None:
+    failure = classify("Specified reservation 'mine' does not have available resources for the request.")
+    assert (failure.cause, failure.code) == (Cause.CAPACITY, "RESERVATION_FULL")
+    assert "another reservation and its zone" in failure.mend and "--wait" in failure.mend
 
 
 # -- the simulated cloud's words, with every fact -------------------------------------------------------------------

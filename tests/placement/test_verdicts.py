@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -218,7 +218,18 @@ def test_aws_quotas_are_of_vcpus() -> None:
         (L4, {"g2-standard-4": ()}, Said.NO, "lists no g2-standard-4"),
         (L4, {"g2-standard-8": ("us-central1-a",)}, Said.NO, "us-central1 lists no g2-standard-4 now"),
         (L4, None, Said.YES, "by the catalogue; the API is off"),
-        (rung(zones=("us-central1-b",)), {"g2-standard-4": ("us-central1-a",)}, Said.NO, "us-central1-a do"),
+        (
+            rung(zones=("us-central1-b",)),
+            {"g2-standard-4": ("us-central1-a",)},
+            Said.NO,
+            "us-central1-b lists no g2-standard-4 now; us-central1-a does",
+        ),
+        (
+            rung(zones=("us-central1-b", "us-central1-c")),
+            {"g2-standard-4": ("us-central1-a", "us-central1-f")},
+            Said.NO,
+            "us-central1-b, us-central1-c list no g2-standard-4 now; us-central1-a, us-central1-f do",
+        ),
         (
             rung(zones=("us-central1-b",)),
             {"g2-standard-4": ("us-central1-a", "us-central1-b")},
@@ -228,9 +239,17 @@ def test_aws_quotas_are_of_vcpus() -> None:
         (rung(zones=("us-central1-z",)), None, Said.UNKNOWN, "the catalogue doesn't list"),
         (
             rung(tier="t4", purchases=(Purchase.FLEX_START,)),
-            {"n1-standard-4": ("us-central1-a",)},
+            {"n1-standard-4": ("us-central1-a",), "nvidia-tesla-t4": ("us-central1-a",)},
             Said.UNKNOWN,
             "good",
+        ),
+        # N1 machines are everywhere, and their accelerators aren't.
+        (rung(tier="t4"), {"n1-standard-4": ("us-central1-a",)}, Said.NO, "no n1-standard-4 with nvidia-tesla-t4 now"),
+        (
+            rung(tier="t4", zones=("us-central1-b",)),
+            {"n1-standard-4": ("us-central1-a", "us-central1-b"), "nvidia-tesla-t4": ("us-central1-a",)},
+            Said.NO,
+            "us-central1-b lists no n1-standard-4 with nvidia-tesla-t4 now; us-central1-a does",
         ),
         (
             rung(tier="h100", purchases=(Purchase.ON_DEMAND,), machine_types=("a3-highgpu-1g",)),
@@ -270,6 +289,19 @@ def test_permissions_name_who_lacks_what_and_the_mend() -> None:
     found = judge(L4, with_(PLENTY, grants=grants))
     assert (found.permitted.said, found.permitted.why) == (Said.NO, "vm@p1 lacks pull")
     assert found.mend == "gcloud … add-iam" and not found.possible
+
+
+@pytest.mark.parametrize(("missing", "more"), [(2, "1 more grant is missing"), (3, "2 more grants are missing")])
+def test_more_missing_grants_are_counted(missing: int, more: str) -> None:
+    found = judge(L4, with_(PLENTY, grants=[Grant("user", f"p{number}", False) for number in range(missing)]))
+    assert found.permitted.why == f"user lacks p0, and {more}"
+
+
+def test_a_grant_of_another_region_says_nothing() -> None:
+    theirs = Grant("user", "compute.subnetworks.use", False, "gcloud …", region="us-east4")
+    found = judge(L4, with_(PLENTY, grants=(Grant("user", "compute.instances.create", True), theirs)))
+    assert (found.permitted.said, found.mend) == (Said.YES, "") and "subnetworks" not in found.permitted.why
+    assert judge(L4, with_(PLENTY, grants=(replace(theirs, region="us-central1"),))).mend == "gcloud …"
 
 
 def test_prices_and_odds() -> None:

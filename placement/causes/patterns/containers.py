@@ -42,6 +42,22 @@ PULLS = (
         Cause.IMAGE,
         Scope.PROJECT,
         (
+            # Of an image that isn't there and of one that may not be read, in the same words.
+            "(?:pull access denied[^,]{0,200}, )?(?:repository does not exist or )?may require '?docker login",
+            (
+                "(?:pull access denied[^,]{0,200}, )?(?:repository does not exist or )?may require authorization"
+                "(?:: server message: insufficient_scope)?"
+            ),
+            "does not exist or no pull access",
+        ),
+        "docker-archive-public/docker.kitematic#5429; " + _MOBY,
+        mends.image_or_pull,
+    ),
+    Pattern(
+        "image-not-found",
+        Cause.IMAGE,
+        Scope.PROJECT,
+        (
             "manifest unknown",
             "manifest_unknown",
             r"manifest for \S+ not found",
@@ -49,10 +65,7 @@ PULLS = (
             r"\bname_unknown\b",
             "image '[^']+' (?:is )?not (?:found|available)",
             r"repository \S+ not found",
-            "does not exist or no pull access",
             "repository (?:name )?(?:does not exist|not known to registry|does not exist in the registry)",
-            "may require '?docker login",
-            "may require authorization",
             r"failed to resolve ref(?:erence)? \S+ ?.{0,200}?: not found",
             r"\bimage not found\b",
             "could not find image",
@@ -97,6 +110,17 @@ PULLS = (
         "aws/containers-roadmap#2493; aws-samples/bedrock-access-gateway#114; " + _MOBY,
         mends.any_pull,
         Says.CODE,
+    ),
+    Pattern(
+        "disk-full",
+        Cause.BAD_REQUEST,
+        Scope.PROJECT,
+        (
+            r"(?:failed to (?:register layer|extract layer|pull|copy|create (?:task|shim))|error response from daemon"
+            r"|error pulling image|/var/lib/(?:docker|containerd)/).{0,400}?no space left on device",
+        ),
+        _MOBY,
+        mends.disk,
     ),
     Pattern(
         "UNABLE_TO_PULL_IMAGE",

@@ -402,6 +402,8 @@ STOCK = (
             "all automatic reservations .{0,120}?fully consumed",
         ),
         _AUTOSCALER,
+        "All machines of the reservation are in use: name another reservation and its zone, or wait with gpubench up "
+        "--wait until one of its machines is free.",
     ),
     Pattern(
         "IP_SPACE_EXHAUSTED",
@@ -521,6 +523,20 @@ RIGHTS = (
         "Enable billing for the project.",
     ),
     Pattern(
+        "ACCOUNT_STATE_INVALID",
+        Cause.PERMISSION,
+        Scope.PROJECT,
+        (
+            # Before NO_CREDENTIALS: the token server says invalid_grant of both.
+            r"(?:\binvalid_grant\b[^.]{0,60})?\brobot is disabled",
+            r"\bservice account:? \[?'?[\w.@+-]*'?\]? ?(?:is|was|has been) (?:disabled|deactivated)\b",
+            "due to disabled service account",
+            r"(?:\binvalid authentication credentials\b.{0,600}?)?\baccount_state_invalid\b",
+        ),
+        "googleapis/nodejs-tasks#252; gcloud CLI, builds of Cloud Run; googleapis, google/api/error_reason.proto",
+        mends.account_off,
+    ),
+    Pattern(
         "NO_CREDENTIALS",
         Cause.PERMISSION,
         Scope.CLOUD,
@@ -624,7 +640,15 @@ RIGHTS = (
             "vpc_service_controls",
             "vpc service controls",
             "security_policy_violated",
-            "cannot (?:create|get|list|update|delete|patch|watch) resource '",
+        ),
+        "Google API errors, reasons",
+        mend=mends.perimeter,
+    ),
+    Pattern(
+        "PROHIBITED",
+        Cause.PERMISSION,
+        Scope.PROJECT,
+        (
             "consumer_(?:suspended|invalid)",
             "user_project_denied",
             (
@@ -632,7 +656,15 @@ RIGHTS = (
                 " deletion)"
             ),
         ),
-        "Google API errors, reasons; Kubernetes RBAC",
+        "Google API errors, reasons",
+        mend=mends.project_off,
+    ),
+    Pattern(
+        "PROHIBITED",
+        Cause.PERMISSION,
+        Scope.PROJECT,
+        ("cannot (?:create|get|list|update|delete|patch|watch) resource '",),
+        "Kubernetes RBAC",
         mend=mends.google_permission,
     ),
 )
