@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 from pulumi.dynamic import (
@@ -36,10 +36,12 @@ from pulumi.dynamic import (
 import components
 from benchmark_job import store
 from benchmark_job.order import RunOrder
-from benchmark_job.results import Attempt as StoredAttempt
 from components.interface import Control, Execution, SurfaceError, is_newer
 from engine import masters
 from placement.causes import Cause
+
+if TYPE_CHECKING:
+    from benchmark_job.results import Attempt as StoredAttempt
 
 _REQUIRED = ("run", "store", "rung", "rungs", "surface", "tier", "argv", "timeout_s")
 _LOCK_POLL_S = 0.5

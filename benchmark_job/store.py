@@ -22,14 +22,15 @@ import tempfile
 import time
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import results_folder
-from benchmark_job import results
 from benchmark_job.bucket import LOG, Bucket, BucketError, Fetch
 from benchmark_job.order import PROJECT_ROOT
-from benchmark_job.results import Attempt
 from placement.ledger import Ledger, LedgerError
+
+if TYPE_CHECKING:
+    from benchmark_job.results import Attempt
 
 LOCK = "lock"
 STOP = "stop"
@@ -156,7 +157,13 @@ def stop_file(store: Path, run: str) -> Path:
 def complete_attempt(store: Path, run: str, rungs: Collection[str]) -> Attempt | None:
     """The run's newest complete attempt from one of these rungs; None: the run is due. Raises StoreError."""
     try:
+        if next(run_folder(store, run).iterdir(), None) is None:
+            return None
+        from benchmark_job import results  # here, because its models take a while, and few programs read results
+
         return results.complete_attempt(store, run, rungs)
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise StoreError(
             f"the results store can't be read: {error}. Check its permissions, or name another one: gpubench:results"
@@ -165,6 +172,8 @@ def complete_attempt(store: Path, run: str, rungs: Collection[str]) -> Attempt |
 
 def attempt(store: Path, run: str, name: str) -> Attempt:
     """One attempt by its name. Raises StoreError."""
+    from benchmark_job import results
+
     try:
         return next(one for one in results.attempts(store, run) if one.attempt_id == name)
     except (OSError, StopIteration) as error:

@@ -15,6 +15,9 @@ PATIENCE_S = 120.0
 A regional group goes through its zones by itself, and the first zone's error shows before the last zone was asked.
 """
 
+GONE = "the machine is gone, and left no word of why"
+"""What a run whose machine went without a trace ended of; placement/causes knows it."""
+
 _SPOILS = frozenset({Cause.PERMISSION, Cause.IMAGE})
 """With one of these a machine that is up has nothing to run."""
 
@@ -24,11 +27,24 @@ _GOES_ON = frozenset({None, Cause.CAPACITY, Cause.TRANSIENT, Cause.INTERRUPTED})
 
 @dataclass(frozen=True)
 class Seen:
-    """What a watch sees: whether a machine is granted, whether it is up, and what has gone wrong so far, in order."""
+    """What a watch sees: whether a machine is granted, whether it is up, and what has gone wrong so far, in order.
+
+    ``gone``: there was one, and it isn't made again: why, as far as that is known; empty: not so. ``asks``: whether
+    anything still asks for one.
+    """
 
     granted: bool = False
     ready: bool = False
     failures: tuple[str, ...] = ()
+    gone: str = ""
+    asks: bool = True
+
+
+class MachineGone(SurfaceError):
+    """The machine that an attempt had is gone, and no other one comes."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why, Cause.INTERRUPTED)
 
 
 def wait_for_capacity(
@@ -43,8 +59,10 @@ def wait_for_capacity(
 ) -> None:
     """Return when a machine is up. Raises SurfaceError, with the cloud's own words, when there will be none.
 
-    What waiting doesn't mend (a quota, a permission, an image) ends it at once; a shortage after `PATIENCE_S`; silence
-    after ``limit_s``. A machine that was granted and is booting has all the time that its boot takes.
+    What waiting doesn't mend (a quota, a permission, an image) ends it at once, as does a machine that has come and
+    gone before (MachineGone); a shortage after `PATIENCE_S`, and so an attempt that an earlier update gave up, which
+    asks for no machine any more; silence after ``limit_s``. A machine that was granted and is booting has all the time
+    that its boot takes.
     """
     begun = clock.now()
     short_since: float | None = None
@@ -54,6 +72,8 @@ def wait_for_capacity(
         causes = [classify(text, where).cause for text in dict.fromkeys(seen.failures)]
         if seen.ready and not any(cause in _SPOILS for cause in causes):
             return
+        if seen.gone:
+            raise MachineGone(seen.gone)
         elapsed = (clock.now() - begun).total_seconds()
         for text in dict.fromkeys(seen.failures):
             if text not in told:
@@ -61,11 +81,16 @@ def wait_for_capacity(
                 say(text.strip().splitlines()[0] if text.strip() else "a failure without a text")
         if any(cause not in _GOES_ON for cause in causes):
             raise SurfaceError(_joined(seen.failures))
-        if Cause.CAPACITY in causes and short_since is None:
-            short_since = elapsed
+        if Cause.CAPACITY in causes or not seen.asks:
+            short_since = elapsed if short_since is None else short_since
         if not seen.granted:
             said = _joined(seen.failures)
             if short_since is not None and elapsed - short_since >= PATIENCE_S:
+                if not said:
+                    raise SurfaceError(
+                        "nothing asks for a machine any more: an earlier update was ended while it gave this up",
+                        Cause.INTERRUPTED,
+                    )
                 # A request that is on record as waiting: nothing in it says any more that the waiting is over.
                 waits = classify(said, where).cause is None
                 raise SurfaceError(_none_within(elapsed, said) if waits else said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -13,13 +14,13 @@ import pulumi
 import results_folder
 from benchmark_job.bucket import Bucket, BucketError, Fetch
 from benchmark_job.order import RunOrder
-from components import image_digest
+from components import image_digest, sdk
 from components.gce import images, metadata, names
 from components.gce import sweep as sweeping
 from components.gce.api import ApiError, AttemptApi, GoogleApi, Instance, ResourceKind
 from components.gce.watch import Watch
 from components.interface import Capacity, Control, Execution, Held, Standings, SurfaceError
-from components.waiting import wait_for_capacity
+from components.waiting import GONE, MachineGone, wait_for_capacity
 from placement.causes import Cause, Where, classify
 from placement.clock import SystemClock
 from placement.ladder import Rung
@@ -60,21 +61,22 @@ def resolve_image(image: str) -> str:
     return image_digest.resolve(image)
 
 
-def preflight(stack: str) -> Preflight:
+def preflight(stack: str, settings: Settings) -> Preflight:
     """See `components.interface.Surface`."""
     from components.gce.preflight import GcePreflight
 
-    return GcePreflight(api(), stack)
+    return GcePreflight(api(), stack, settings)
 
 
 def declare_standing(name: str, standings: Standings, opts: pulumi.ResourceOptions) -> pulumi.ComponentResource | None:
     """See `components.interface.Surface`."""
-    from components.gce.standing import Standing, StandingArgs
-
     settings = standings.settings
     projects = dict.fromkeys(rung.place.project for rung in standings.rungs if rung.place.project)
     if not projects:
         return None
+    sdk.load("pulumi_gcp", "artifactregistry", "projects", "serviceaccount", "storage")
+    from components.gce.standing import Standing, StandingArgs
+
     return Standing(
         name,
         StandingArgs(
@@ -92,7 +94,8 @@ def declare_standing(name: str, standings: Standings, opts: pulumi.ResourceOptio
 
 
 def declare(name: str, capacity: Capacity, opts: pulumi.ResourceOptions) -> pulumi.ComponentResource:
-    """See `components.interface.Surface`. Imported only now: pulumi_gcp takes seconds and 200 MB."""
+    """See `components.interface.Surface`. Imported only now: pulumi_gcp takes a second and 100 MB."""
+    sdk.load("pulumi_gcp", "compute")
     from components.gce.standing import Standing
     from components.gce.vm import GpuVm, GpuVmArgs
 
@@ -176,21 +179,25 @@ _api: GoogleApi | None = None
 def carry_out(api_: AttemptApi, order: RunOrder, execution: Execution, control: Control) -> None:
     """As `execute`, asking this API. Raises SurfaceError where no machine comes, or none of its results."""
     assert order.project and order.region
-    watch = Watch(api_, order.project, order.region, order.attempt)
     where = Where(surface="gce", project=order.project, region=order.region, tier=order.tier)
-    fetch = Fetch(Bucket(order.store), order.run, order.attempt, execution.folder, execution.log)
+    bucket = Bucket(order.store)
+    fetch = Fetch(bucket, order.run, order.attempt, execution.folder, execution.log)
     try:
         if _said(fetch.advance):
             return  # an earlier update was killed while it waited for these
-        wait_for_capacity(
-            lambda: _said(watch.seen),
-            where=where,
-            clock=SystemClock(),
-            limit_s=order.wait_s,
-            poll_s=POLL_S,
-            say=control.say,
-            stopped=execution.is_stopped,
-        )
+        # Only a machine puts something there: an earlier update had one, and it may have died since.
+        came = order.attempt in _said(partial(bucket.attempts, order.run))
+        watch = Watch(api_, order.project, order.region, order.attempt, came=came)
+        with suppress(MachineGone):  # what it left is sealed, and its last objects may come a moment later
+            wait_for_capacity(
+                lambda: _said(watch.seen),
+                where=where,
+                clock=SystemClock(),
+                limit_s=order.wait_s,
+                poll_s=POLL_S,
+                say=control.say,
+                stopped=execution.is_stopped,
+            )
         _follow(api_, order, execution, control, watch, fetch)
     except SurfaceError as failed:
         # What is tried again in place, and the next update after this engine's death, go on with the machine.
@@ -228,7 +235,9 @@ def _follow(
         now = time.monotonic()
         gone_since = (gone_since or now) if progress.gone else None
         if gone_since is not None and now - gone_since >= _UPLOAD_GRACE_S:
-            _seal(order, execution, begun, _why_gone(progress.taken, progress.failures, order.run, asked_to_stop))
+            _seal(
+                order, execution, begun, _why_gone(progress.taken, progress.failures, order.run, execution.is_stopped())
+            )
             return
         if now > deadline:
             raise SurfaceError(
@@ -254,7 +263,7 @@ def _why_gone(taken: str, failures: tuple[tuple[str, str], ...], run: str, stopp
     own = [text for about, text in failures if about in ("", run)]
     if stopped:
         return "it was stopped on request; run `gpubench up` again to go on"
-    return taken or "\n".join(own) or "the machine is gone, and left no word of why"
+    return taken or "\n".join(own) or GONE
 
 
 def _seal(order: RunOrder, execution: Execution, begun: datetime, why: str) -> None:

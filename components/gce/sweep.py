@@ -89,7 +89,7 @@ def alive(api: AttemptApi, attempt: Attempt) -> bool:
         if any(request.lives for request in api.resize_requests(group)):
             return True
         # It asks for its machine as long as it has had none; one that ended itself is not made again (DO_NOTHING).
-        if group.size > 0 and not any(map(_made_one, api.operations(project, group.base_name))):
+        if group.size > 0 and not any(one.inserted for one in api.operations(project, group.base_name)):
             return True
     return False
 
@@ -132,16 +132,12 @@ def _spans(
             begun[one.name] = (one.created, one.zone)
     ended: dict[str, datetime] = {}
     for each in done:
-        if _made_one(each) and each.began:
+        if each.inserted and each.began:
             begun.setdefault(each.target, (each.began, each.location))
         elif each.kind in _ENDS and each.began:
             ended.setdefault(each.target, each.ended or now)
     # One that is there runs until it is told to end; one that is gone without a trace isn't counted past this moment.
     return [(since, ended.get(name, now), zone) for name, (since, zone) in begun.items()]
-
-
-def _made_one(operation: Operation) -> bool:
-    return operation.kind.rpartition(".")[2] == "insert" and operation.done and not operation.errors
 
 
 _ENDS = frozenset({"delete", "stop", "compute.instances.preempted", "compute.instances.guestTerminate"})

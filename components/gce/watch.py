@@ -11,11 +11,14 @@ from typing import TypeVar
 from components.gce.api import ApiError, AttemptApi, Group, Instance, Operation, ResizeRequest
 from components.gce.names import base_name
 from components.interface import ATTEMPT_LABEL
-from components.waiting import Seen
+from components.waiting import GONE, Seen
 from placement.causes import Cause, Where, classify
 
 _THERE = frozenset({"STAGING", "RUNNING"})
 """A machine that is PROVISIONING has no resources yet; one in STAGING has, and may still lose them."""
+
+_MAKES = frozenset({"CREATING", "CREATING_WITHOUT_RETRIES", "RECREATING", "RESTARTING", "RESUMING", "STARTING"})
+"""Of a group's actions: those that end in a machine (compute v1, ManagedInstance.currentAction)."""
 
 _TAKEN = {
     "compute.instances.preempted": "the machine was preempted",
@@ -23,6 +26,9 @@ _TAKEN = {
     "compute.instances.terminateOnHostMaintenance": "the machine was ended for its host's maintenance",
 }
 """What the cloud itself does to a machine: https://cloud.google.com/compute/docs/logging/activity-logs"""
+
+_ENDS = frozenset({"delete", "stop", "compute.instances.guestTerminate", *_TAKEN})
+"""What is done only to a machine that there was; a group also deletes one that it failed to make."""
 
 _MARKER = re.compile(r"gpubench: (?:phase (?P<phase>[a-z]+)(?: (?P<run>\S+))?|failed (?P<failed>.*))\s*$")
 _FAILED = re.compile(r"(?P<cause>[a-z-]+) \((?P<code>[^()]*)\): ?(?P<message>.*)")
@@ -63,7 +69,9 @@ class Progress:
 class Watch:
     """Watches one attempt. Not for several threads at once: it remembers how far it has read the serial console."""
 
-    def __init__(self, api: AttemptApi, project: str, region: str, attempt: str) -> None:
+    def __init__(self, api: AttemptApi, project: str, region: str, attempt: str, *, came: bool = False) -> None:
+        """``came``: the attempt is known to have had a machine: what it measured is in the bucket."""
+        self._came = came
         self._api, self._project, self._region = api, project, region
         self._label, self._base = (ATTEMPT_LABEL, attempt.lower()), base_name(attempt)
         self._machine: Instance | None = None
@@ -78,25 +86,40 @@ class Watch:
         """One look at the capacity. Raises ApiError where the cloud doesn't say.
 
         What the group's and the resize requests' errors say counts as gone wrong, oldest first. While a resize request
-        lives, a shortage is what it waits for, and no failure.
+        lives, a shortage is what it waits for, and no failure. A machine that has come and gone is not made again (the
+        group's DO_NOTHING), however many the group asks for.
         """
         machine = self._look()
         groups = self._api.groups(self._project, self._region, self._base)
         texts: list[str] = []
-        waits = False
+        waits = makes = False
         for group in groups:
             requests = _unless_gone(self._api.resize_requests, group)
             waits = waits or any(one.lives for one in requests)
             texts += [error.text for error in _unless_gone(self._api.group_errors, group)]
-            texts += [text for one in _unless_gone(self._api.managed_instances, group) for text in one.errors]
+            managed = _unless_gone(self._api.managed_instances, group)
+            makes = makes or any(one.action in _MAKES for one in managed)
+            texts += [text for one in managed for text in one.errors]
             texts += [text for one in requests for text in _texts(one)]
-        if not groups and machine is None:
-            # What an insert of the machine itself failed of: a single instance has no group to tell it.
-            texts += [text for one in self._operations() if _is_insert(one) for text in one.errors]
+        status = machine.status if machine else ""
+        there = status in ("PROVISIONING", *_THERE)
+        taken = ""
+        if not there:
+            done = self._operations()
+            self._came = self._came or _has_come(done)
+            taken = _taken(done)
+            if not groups and machine is None:
+                # What an insert of the machine itself failed of: a single instance has no group to tell it.
+                texts += [text for one in done if one.inserts for text in one.errors]
         where = Where(surface="gce", project=self._project, region=self._region)
         failures = [WAITING if waits and _is_shortage(text, where) else text for text in texts]
-        status = machine.status if machine else ""
-        return Seen(granted=status in _THERE, ready=status == "RUNNING", failures=tuple(dict.fromkeys(failures)))
+        return Seen(
+            granted=status in _THERE,
+            ready=status == "RUNNING",
+            failures=tuple(dict.fromkeys(failures)),
+            gone=(taken or GONE) if self._came and not (there or waits or makes) else "",
+            asks=there or waits or makes or any(group.size > 0 for group in groups),
+        )
 
     def progress(self) -> Progress:
         """One look at the run. Raises ApiError where the cloud doesn't say."""
@@ -109,14 +132,15 @@ class Watch:
                 # It may end between the two requests; a machine that isn't ready yet has no console either (400).
                 if not error.is_gone and error.status != 400:
                     raise
-        gone = self._machine is not None and (machine is None or machine.status not in ("PROVISIONING", *_THERE))
+        had_one = self._came or self._machine is not None
+        gone = had_one and (machine is None or machine.status not in ("PROVISIONING", *_THERE))
         console = self._console
         return Progress(
             phase=console.phase,
             run=console.run,
             failures=console.failures(whole=gone),
             gone=gone,
-            taken=self._taken() if gone else "",
+            taken=_taken(self._operations()) if gone else "",
             log=new,
         )
 
@@ -127,12 +151,6 @@ class Watch:
         if found is not None:
             self._machine = found
         return found
-
-    def _taken(self) -> str:
-        for one in reversed(self._operations()):
-            if one.kind in _TAKEN:
-                return "\n".join([f"{one.kind}: {_TAKEN[one.kind]} ({one.target}, {one.location})", *one.errors])
-        return ""
 
     def _operations(self) -> tuple[Operation, ...]:
         return self._api.operations(self._project, self._base)
@@ -200,8 +218,18 @@ def _is_shortage(text: str, where: Where) -> bool:
     return classify(text, where).cause is Cause.CAPACITY
 
 
-def _is_insert(operation: Operation) -> bool:
-    return operation.kind.rpartition(".")[2] == "insert"
+def _taken(done: tuple[Operation, ...]) -> str:
+    """What the cloud itself did to a machine last, and to which; empty: nothing."""
+    for one in reversed(done):
+        if one.kind in _TAKEN:
+            return "\n".join([f"{one.kind}: {_TAKEN[one.kind]} ({one.target}, {one.location})", *one.errors])
+    return ""
+
+
+def _has_come(done: tuple[Operation, ...]) -> bool:
+    """Whether there was a machine, by what was done to it: Google keeps that for two weeks."""
+    never = {one.target for one in done if one.inserts} - {one.target for one in done if one.inserted}
+    return any(one.inserted or (one.kind in _ENDS and one.target not in never) for one in done)
 
 
 def _unless_gone(ask: Callable[[Group], tuple[T, ...]], group: Group) -> tuple[T, ...]:

@@ -125,7 +125,7 @@ class Docker(ContainerTool):
     """Docker; podman takes the same arguments."""
 
     program = "docker"
-    _loopback_options: ClassVar[tuple[str, ...]] = ()  # its engine asks registries on its own machine without TLS by itself
+    _loopback_options: ClassVar[tuple[str, ...]] = ()  # its engine needs no word for one on its own machine
 
     def works(self) -> bool:
         if not super().works():

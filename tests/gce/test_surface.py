@@ -23,7 +23,7 @@ from benchmark_job import store
 from benchmark_job.bucket import LOG, Bucket, part_name
 from benchmark_job.order import RunOrder
 from benchmark_job.run_resource import RunFailed, RunProvider
-from components import interface
+from components import interface, waiting
 from components.gce import metadata, names, surface
 from components.gce.api import ApiError, AttemptApi, Group, Instance, Operation, Resource, ResourceKind
 from components.gce.api import Serial as SerialOutput
@@ -37,6 +37,7 @@ from placement.causes import Cause, classify
 from placement.ladder import LadderEntry, Place, Purchase, Rung, Surface, expand
 from placement.ledger import Attempt
 from placement.verdicts import CannotSay
+from placement.walk import retry_delay
 from settings import Benchmark, ResultsStore, Settings
 from tests.storage_emulator import emulator
 
@@ -70,9 +71,14 @@ class Agent:
         self._send(results_folder.MEASUREMENTS, (self.results.path / results_folder.MEASUREMENTS).read_bytes())
         self._send(LOG, self._log)
 
-    def ends(self, status: results_folder.Status = results_folder.Status.COMPLETE, text: str = "") -> None:
+    def ends(
+        self,
+        status: results_folder.Status = results_folder.Status.COMPLETE,
+        text: str = "",
+        failed: results_folder.Cause | None = None,
+    ) -> None:
         """Seal, send the rest, and the manifest last."""
-        failed = results_folder.Cause("workload", "exit-code", text, "read the log") if text else None
+        failed = failed or (results_folder.Cause("workload", "exit-code", text, "read the log") if text else None)
         self.results.write_results({"benchmarks": []})
         self.results.seal(
             status, exit_code=1 if failed else 0, started_at=self._began, cause=failed, made_by="wrapper"
@@ -378,6 +384,111 @@ def test_a_machine_that_could_only_say_what_went_wrong_is_heard(makes: Makes) ->
     assert refused in manifest["cause"]["message"]
     assert "(or it may not exist)" in manifest["cause"]["message"]
     assert "not this run's" not in manifest["cause"]["message"]
+
+
+# -- machines that went while nobody looked ----------------------------------------------------------------------------
+
+SOON = timedelta(seconds=surface._UPLOAD_GRACE_S + 2 * surface.POLL_S)
+
+
+def killed_then_gone(world: World, *steps: Callable[[], object], after_s: float = 3600.0) -> datetime:
+    """An engine is killed when its run has come so far, and later its machine ends; the time of the next update."""
+
+    def killed() -> None:
+        world.engine_is_gone = True
+
+    world.steps = [*steps, killed]
+    world.fails()
+    world.engine_is_gone = False
+    world.cloud.sleep(after_s)
+    assert [one.ended is None for one in world.cloud.machines(ATTEMPT)] == [False]
+    return world.now()
+
+
+@pytest.mark.parametrize(
+    ("scenario", "size", "why"), [(PREEMPTED, 1, "compute.instances.preempted: "), ("", 0, waiting.GONE)]
+)
+def test_a_machine_that_died_while_no_engine_ran_leaves_what_it_measured(
+    makes: Makes, scenario: str, size: int, why: str
+) -> None:
+    world = makes(scenario, seconds=1200)
+    again = killed_then_gone(world, lambda: world.agent.measures(1), lambda: world.agent.measures(2))
+    assert world.size == size, "whatever the group says that it wants"
+    world.carries_out()
+    manifest = world.manifest
+    assert (manifest["status"], manifest["cause"]["cause"]) == ("interrupted", "interrupted")
+    assert manifest["cause"]["message"].startswith(why)
+    assert world.measured == [1, 2]
+    assert world.now() - again <= SOON
+
+
+def test_a_machine_that_left_nothing_is_known_by_what_was_done_to_it(makes: Makes) -> None:
+    """So is one that died between two of its runs: there is nothing of the second."""
+    world = makes(PREEMPTED)
+    world.cloud.sleep(3600)
+    begun = world.now()
+    world.carries_out()
+    assert world.manifest["cause"]["message"].startswith("compute.instances.preempted: ")
+    assert world.manifest["files"] == []
+    assert world.now() - begun <= SOON
+
+
+def test_a_machine_that_no_operation_tells_of_is_known_by_what_it_left(
+    makes: Makes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Google keeps operations for two weeks."""
+    world = makes(seconds=1200)
+    killed_then_gone(world, lambda: world.agent.measures(1))
+    monkeypatch.setattr(world.google, "operations", lambda *_: ())
+    begun = world.now()
+    world.carries_out()
+    assert world.manifest["cause"]["message"] == waiting.GONE
+    assert world.measured == [1]
+    assert world.now() - begun <= SOON
+
+
+def test_a_machine_that_went_may_have_put_its_manifest_there_after_all(makes: Makes) -> None:
+    """A listing may lag behind."""
+    world = makes(seconds=1200)
+    killed_then_gone(world, lambda: world.agent.measures(1))
+    sleep = world.sleep
+
+    def late(seconds: float) -> None:
+        world.sleep = sleep  # type: ignore[method-assign]
+        world.agent.ends()
+        sleep(seconds)
+
+    world.sleep = late  # type: ignore[method-assign]
+    world.carries_out()
+    assert world.manifest["status"] == "complete"
+
+
+def test_a_person_who_stops_a_run_whose_machine_is_gone_has_stopped_it(makes: Makes) -> None:
+    world = makes(PREEMPTED)
+    killed_then_gone(world, lambda: world.agent.measures(1))
+    world.stops()
+    world.carries_out()
+    assert "was stopped on request" in world.manifest["cause"]["message"]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["with the cloud's words", "without"])
+def test_an_attempt_that_was_given_up_by_an_update_that_was_killed(
+    makes: Makes, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    """It has no machine, and asks for none: nothing is worth waiting for."""
+    world = makes("stock: [{tier: l4, machines: 0}]")
+    (group,) = world.google.groups(PROJECT, REGION, names.base_name(ATTEMPT))
+    world.google.resize(group, 0)
+    if not known:
+        monkeypatch.setattr(world.google, "group_errors", lambda _: ())  # Google keeps a group's newest ones only
+    begun = world.now()
+    failed = world.fails()
+    assert world.now() - begun <= timedelta(seconds=waiting.PATIENCE_S + 2 * surface.POLL_S)
+    if known:
+        assert classify(str(failed)).cause is Cause.CAPACITY
+    else:
+        assert failed.cause is Cause.INTERRUPTED
+        assert "nothing asks for a machine any more" in str(failed)
 
 
 # -- no machine --------------------------------------------------------------------------------------------------------
@@ -732,6 +843,34 @@ def test_an_interrupted_run_fails_with_its_cause_and_is_put_into_the_bucket(make
     assert classify(str(failed.value)).cause is Cause.INTERRUPTED
     assert "compute.instances.preempted" in str(failed.value)
     assert Bucket(URL).attempts(RUN) == {ATTEMPT: True}, "its measurements are there for other clones"
+
+
+PULL = 'Error response from daemon: Get "https://us-docker.pkg.dev/v2/": net/http: TLS handshake timeout'
+
+
+@pytest.mark.parametrize("by", ["manifest", "console"])
+def test_what_passes_is_tried_again_on_another_machine_and_not_in_place(
+    makes: Makes, creates: Creates, by: str
+) -> None:
+    """In place the sealed failure would be found again, as often as it is tried."""
+    world = makes(seconds=1200)
+    passing = results_folder.Cause("transient", "image-pull", PULL, "run `gpubench up` again")
+    if by == "manifest":
+        world.steps = [lambda: world.agent.ends(results_folder.Status.FAILED, failed=passing)]
+    else:
+        world.google.says("gpubench: phase upload", f"gpubench: failed transient (image-pull): {PULL}")
+    with pytest.raises(RunFailed) as ended:
+        creates()
+    failure = classify(str(ended.value))
+    assert (failure.cause, failure.code) == (Cause.INTERRUPTED, "image-pull")
+    assert PULL in failure.text
+    assert retry_delay(failure, 1, "token") is None
+    assert world.manifest["cause"]["cause"] == "transient", "what the machine said stays"
+    begun = world.now()
+    with pytest.raises(RunFailed) as again:
+        creates()
+    assert str(again.value) == str(ended.value)
+    assert world.now() == begun
 
 
 def test_an_attempt_without_a_machine_leaves_no_folder(makes: Makes, creates: Creates) -> None:

@@ -10,7 +10,7 @@ import pytest
 from components.gce.names import base_name
 from components.gce.watch import WAITING, Watch
 from components.interface import ATTEMPT_LABEL, SurfaceError
-from components.waiting import wait_for_capacity
+from components.waiting import GONE, wait_for_capacity
 from engine.simulated.clock import SimulatedClock
 from placement.causes import Cause, Where, classify
 from tests.gce.conftest import Asking
@@ -295,4 +295,67 @@ def test_a_machine_that_ended_itself_was_not_taken(asking: Asking, watch: Watch)
 
 
 def test_a_machine_that_never_was_is_not_gone(watch: Watch) -> None:
+    assert not watch.seen().gone
     assert not watch.progress().gone
+
+
+FAILED_INSERT = operation("insert", error={"errors": [SHORT]})
+
+
+@pytest.mark.parametrize(
+    ("operations", "why"),
+    [
+        ([operation("insert"), operation("compute.instances.preempted")], "compute.instances.preempted: "),
+        ([operation("insert"), operation("delete")], GONE),
+        ([operation("delete")], GONE),
+        ([FAILED_INSERT, operation("insert")], GONE),
+        ([FAILED_INSERT], ""),
+        ([FAILED_INSERT, operation("delete")], ""),
+        ([operation("insert", status="RUNNING")], ""),
+        ([operation("insert", targetLink="https://x/instances/somebody-else")], ""),
+    ],
+    ids=["taken", "ended", "its end alone", "at the second try", "never", "never, and cleared away", "yet", "another"],
+)
+def test_a_machine_that_went_before_the_first_look(
+    asking: Asking, watch: Watch, operations: list[dict[str, Any]], why: str
+) -> None:
+    asking.server.answers[OPERATIONS] = operations
+    seen = watch.seen()
+    assert (seen.gone[: len(why)], bool(seen.gone)) == (why, bool(why))
+    assert seen.asks
+    assert watch.progress().gone is bool(why)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {MACHINES: [machine("PROVISIONING")]},
+        {REQUESTS: [{"name": "one-machine", "state": "ACCEPTED", "resizeBy": 1}]},
+        {MANAGED: [{"name": NAME, "currentAction": "RECREATING"}]},
+    ],
+    ids=["a machine", "a queue", "another one"],
+)
+def test_a_machine_that_may_still_come_is_waited_for(asking: Asking, watch: Watch, more: dict[str, Any]) -> None:
+    asking.server.answers.update({OPERATIONS: [operation("insert"), operation("delete")], **more})
+    seen = watch.seen()
+    assert (seen.gone, seen.asks) == ("", True)
+
+
+def test_what_a_machine_left_proves_that_there_was_one(asking: Asking, watch: Watch) -> None:
+    known = Watch(asking.google, P, R, ATTEMPT, came=True)
+    assert known.seen().gone == GONE
+    assert known.progress().gone
+    asking.server.answers[MACHINES] = [machine("STOPPING")]
+    assert Watch(asking.google, P, R, ATTEMPT, came=True).seen().gone == GONE
+    asking.server.answers[MACHINES] = [machine()]
+    assert not known.seen().gone
+    assert not known.progress().gone
+
+
+def test_a_group_of_no_machine_asks_for_none(asking: Asking, watch: Watch) -> None:
+    asking.server.answers[GROUPS] = [group(size=0)]
+    assert not watch.seen().asks
+    asking.server.answers[REQUESTS] = [request("ACCEPTED")]
+    assert watch.seen().asks
+    asking.server.answers[GROUPS] = []
+    assert not watch.seen().asks
