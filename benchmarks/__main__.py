@@ -17,6 +17,7 @@ NAMES = (
     "memory",
     "harness",
     "preflight",
+    "preview",
 )
 
 

@@ -29,12 +29,13 @@ class Compare(Enum):
     """How a pair's two figures become one."""
 
     RATIO = "ratio"
+    FACTOR = "factor"
     DIFFERENCE = "difference"
 
 
 @dataclass(frozen=True)
 class Goal:
-    """A bound on the comparison of the tried side with the reference: at least (ratio) or at most (difference)."""
+    """A bound on the tried side: at least a ratio to the reference; at most a factor, or a difference from it."""
 
     text: str
     compare: Compare
@@ -43,13 +44,13 @@ class Goal:
 
     def of(self, tried: float, reference: float) -> float:
         """The comparison of one pair."""
-        return tried / reference if self.compare is Compare.RATIO else tried - reference
+        return tried - reference if self.compare is Compare.DIFFERENCE else tried / reference
 
     def is_met(self, value: float) -> bool:
         return value >= self.bound if self.compare is Compare.RATIO else value <= self.bound
 
     def shown(self, value: float) -> str:
-        return f"{value:.4f}" if self.compare is Compare.RATIO else f"{value:+.3g} {self.unit}".rstrip()
+        return f"{value:+.3g} {self.unit}".rstrip() if self.compare is Compare.DIFFERENCE else f"{value:.4f}"
 
 
 @dataclass(frozen=True)
