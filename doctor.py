@@ -71,7 +71,6 @@ def _engine(stack: str, asked: str) -> tuple[str | None, tuple[bool | None, str,
 
 def _settings(project: Path, stack: str, engine: str | None) -> tuple[bool | None, str, str]:
     import components
-    from benchmark_job import store
     from engine.stack_config import load_stack_config, unreadable_message
     from placement.choice import current_rung
     from settings import Settings, SettingsError
@@ -81,8 +80,7 @@ def _settings(project: Path, stack: str, engine: str | None) -> tuple[bool | Non
         settings = Settings.from_config(config.values, config.secret_keys, source=f"Pulumi.{stack}.yaml")
         rung = current_rung(settings)
         components.require(str(rung.surface), rung.id)
-        store.folder(settings.results.url)
-    except (SettingsError, InputError, components.SurfaceNotBuilt, store.BucketNotBuilt) as error:
+    except (SettingsError, InputError, components.SurfaceNotBuilt) as error:
         return False, "stack", str(error)
     # The Pulumi CLI opens secrets by itself, also those held by a cloud's key or by Pulumi Cloud.
     if config.unreadable and engine == EMBEDDED:
@@ -104,7 +102,7 @@ def _disk(project: Path, stack: str) -> Iterator[tuple[bool | None, str, str]]:
         root = store.folder(load_stack_config(project, stack).values.get("gpubench:results", DEFAULT_RESULTS))
         there = next(path for path in (root, *root.parents) if path.exists())
         free = shutil.disk_usage(there).free / 1e9
-    except (SettingsError, InputError, store.BucketNotBuilt):
+    except (SettingsError, InputError):
         return  # told of the stack already
     except OSError as error:
         yield False, "disk", f"the results store can't be looked at: {error}"

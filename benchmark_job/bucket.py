@@ -22,7 +22,7 @@ import object_store
 import results_folder
 
 LOG = ".log"
-"""What a log's objects are called. A machine's agent (components/gce/agent.py) has the same name for it."""
+"""What a log's objects are called. What runs beside a container (components/uploads.py) has the same name for it."""
 _PART = re.compile(r"(?P<file>.+)\.part-(?P<number>\d{6,})")
 _WHOLE = ".whole"
 _PART_SIZE = 8 * 2**20
@@ -36,7 +36,7 @@ class BucketError(Exception):
 
 
 class Bucket:
-    """A results store in a bucket, by its URL (``gs://bucket/prefix``). All methods raise BucketError."""
+    """A results store in a bucket, by its URL (``gs://…``, ``s3://bucket/prefix``). All methods raise BucketError."""
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
@@ -53,8 +53,7 @@ class Bucket:
 
     def exists(self) -> bool:
         """Whether the bucket itself is there."""
-        bucket = self.url.partition("://")[2].partition("/")[0]
-        return bool(self._act("looked for", lambda system, _: system.exists(bucket)))
+        return self._act("looked for", lambda system, _: object_store.bucket_exists(system, self.url))
 
     def runs(self) -> tuple[str, ...]:
         """The runs of which something is there."""
@@ -114,7 +113,7 @@ class Bucket:
         return self._act("read", got)
 
     def _put(self, path: str, data: bytes) -> None:
-        self._act("written", lambda system, root: _create(system, f"{root}/{path}", data))
+        self._act("written", lambda system, root: object_store.create(system, f"{root}/{path}", data))
 
     def _act(self, what: str, act: Callable[[Any, str], _T]) -> _T:
         try:
@@ -125,10 +124,10 @@ class Bucket:
             raise BucketError(f"the results store {self.url} can't be {what}: {error}. Install that package") from None
         except Exception as error:
             # Each store's library has errors of its own.
-            said = str(error) or type(error).__name__
+            login = object_store.login(self.url)
             raise BucketError(
-                f"the results store {self.url} can't be {what}: {said}. Check that the bucket is yours to use "
-                "(gcloud auth application-default login), or name another store: gpubench:results"
+                f"the results store {self.url} can't be {what}: {object_store.words(error)}. Check that the bucket is "
+                f"yours to use{login and f' ({login})'}, or name another store: gpubench:results"
             ) from error
 
 
@@ -177,6 +176,7 @@ class Fetch:
         ):
             (self.folder / file).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / file).write_bytes(data)
+        self.folder.mkdir(parents=True, exist_ok=True)  # a run that left nothing has no file but this one
         (manifest,) = self.bucket._get([f"{path}/{results_folder.MANIFEST}"])
         partial = self.folder / f".{results_folder.MANIFEST}.{id(self)}.tmp"
         partial.write_bytes(manifest)
@@ -196,13 +196,6 @@ def _pieces(path: Path) -> Iterator[bytes]:
         while (data := file.read(_PART_SIZE)) or first:
             first = False
             yield data
-
-
-def _create(system: Any, path: str, data: bytes) -> None:
-    try:
-        system.pipe_file(path, data, mode="create")
-    except FileExistsError:
-        return  # a request that was sent again: the object never changes
 
 
 def _is_inside(name: str) -> bool:

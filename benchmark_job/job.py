@@ -17,7 +17,14 @@ from benchmark_job.order import RunOrder, job_digest, run_orders
 from benchmark_job.run_resource import Run
 from catalog import Surface
 from components.image_build import ImageNotBuilt
-from components.interface import ATTEMPT_LABEL, STACK_LABEL, Capacity, Standings, SurfaceError
+from components.interface import (
+    ATTEMPT_LABEL,
+    STACK_LABEL,
+    Capacity,
+    CapacityComponent,
+    Standings,
+    SurfaceError,
+)
 from engine import rehearsal
 from placement.causes import Cause
 from placement.clock import Clock
@@ -91,6 +98,7 @@ class BenchmarkJob(pulumi.ComponentResource):
         before: list[pulumi.Resource] = []
         hooks = last_hooks = None
         attempt = ""
+        handles: Mapping[str, pulumi.Input[str]] = {}
         attempting = _attempting(args) if due else None
         hooks = attempting.hooks(name) if attempting else only_retrying(name, args.clock)
         standing = _standing(name, args, hooks, child)
@@ -99,7 +107,9 @@ class BenchmarkJob(pulumi.ComponentResource):
             last_hooks = attempting.last_hooks(name, hooks)
             wanted = tuple(order for order in orders if order.run in due)
             capacity = _capacity(attempting, wanted, hooks, standing.get(args.rung.surface))
-            before.append(attempting.surface.declare(f"{name}-capacity", capacity, child))
+            declared = attempting.surface.declare(f"{name}-capacity", capacity, child)
+            handles = declared.handles if isinstance(declared, CapacityComponent) else {}
+            before.append(declared)
         runs: list[Run] = []
         for number, order in enumerate(orders, start=1):
             is_last = order.run in due[-1:]
@@ -110,7 +120,7 @@ class BenchmarkJob(pulumi.ComponentResource):
                 hooks=last_hooks if is_last else hooks,
             )
             in_attempt = replace(order, attempt=attempt, ends_machine=is_last)
-            runs.append(Run(f"{name}-run-{number}", in_attempt, found=found[order.run], opts=run_opts))
+            runs.append(Run(f"{name}-run-{number}", in_attempt, found=found[order.run], handles=handles, opts=run_opts))
         return runs
 
 

@@ -36,6 +36,7 @@ class RunOrder:
     values are read where the run starts, and never part of an order. `store`: as in the settings, relative to the
     project. `attempt`: the ledger's attempt that this is part of; `project`, `region`: where that is. `wait_s`: how
     long to look for capacity before it counts as lost. `ends_machine`: whether it is needed no more after this run.
+    `handles`: what the attempt's capacity says of itself once it is there (`components.interface.CapacityComponent`).
     """
 
     run: str
@@ -55,6 +56,7 @@ class RunOrder:
     region: str | None = None
     wait_s: float = 0.0
     ends_machine: bool = True
+    handles: Mapping[str, str] = field(default_factory=dict)
 
     def to_props(self) -> dict[str, Any]:
         """The order as a resource's input: JSON values, no nulls (the wire drops them)."""

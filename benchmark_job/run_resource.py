@@ -187,10 +187,17 @@ class Run(Resource, module="gpubench", name="Run"):
     duration_s: pulumi.Output[float]
 
     def __init__(
-        self, name: str, order: RunOrder, *, found: str | None, opts: pulumi.ResourceOptions | None = None
+        self,
+        name: str,
+        order: RunOrder,
+        *,
+        found: str | None,
+        handles: Mapping[str, pulumi.Input[str]] | None = None,
+        opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         computed = dict.fromkeys(store.OUTPUTS)  # declared, so that they exist (unknown) in a preview
-        super().__init__(RunProvider(), name, {**computed, **order.to_props(), "found": found or ""}, opts)
+        props = {**computed, **order.to_props(), "found": found or "", "handles": dict(handles or {})}
+        super().__init__(RunProvider(), name, props, opts)
 
 
 class _Speaker:

@@ -54,25 +54,18 @@ class StoreError(Exception):
     for_people = True  # an engine may print the text alone: the traceback says nothing more
 
 
-class BucketNotBuilt(StoreError):
-    """A kind of bucket that this version can't use yet as a results store."""
-
-
 def folder(url: str) -> Path:
-    """The store's folder on this machine, relative ones below the project. Raises BucketNotBuilt."""
+    """The store's folder on this machine, relative ones below the project."""
     scheme, found, path = url.partition("://")
     if not found:
         return PROJECT_ROOT / Path(url).expanduser()
-    if scheme != "gs":
-        raise BucketNotBuilt(
-            f"gpubench:results: {url}: only folders and gs:// buckets work in this version. Name one, e.g. "
-            "gpubench:results: results"
-        )
-    return PROJECT_ROOT / ".gpubench" / "stores" / path
+    stores = PROJECT_ROOT / ".gpubench" / "stores"
+    # Two clouds may have buckets of one name; none has one named `s3`, as names have three characters or more.
+    return stores / path if scheme == "gs" else stores / scheme / path
 
 
 def ledger(url: str, stack: str, secrets: Iterable[str] = ()) -> Ledger:
-    """The ledger of a stack that has its results in this store; `secrets` are never written. Raises BucketNotBuilt."""
+    """The ledger of a stack that has its results in this store; `secrets` are never written."""
     here = folder(url)
     return Ledger(url if "://" in url else here, stack, secrets)
 

@@ -1,7 +1,7 @@
 """A resource monitor that records what a program registers: inputs and options, as the engine gets them on the wire.
 
 Where the SDK's Mocks show a resource's inputs alone, this shows parent, protect, hooks, import and the like as well.
-Inputs of Google's types are checked against the provider's schema, so a name that the provider doesn't know fails.
+Inputs of Google's and AWS's types are checked against the provider's schema: a name that it doesn't know fails.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from engine.embedded import properties
 from engine.simulated import schema
 
 PROJECT, STACK = "gpubench", "test"
+
+CHECKED = ("gcp", "aws")
+"""The packages whose types' inputs are checked."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,9 @@ class Recorder(MockMonitor):
         if request.type != "pulumi:pulumi:Stack":
             with self._lock:
                 self.recording.resources.append(_recorded(request, wire, inputs))
-        if request.type.startswith("gcp:"):
-            known = schema.load("gcp").resources
+        package = request.type.partition(":")[0]
+        if package in CHECKED:
+            known = schema.load(package).resources
             assert request.type in known, f"{request.type}: the provider doesn't know it"
             assert not (mistakes := known[request.type].mistakes(inputs)), f"{request.name}: {mistakes}"
         urn = f"urn:pulumi:{STACK}::{PROJECT}::{request.type}::{request.name}"
@@ -165,10 +169,13 @@ def _recorded(
     )
 
 
-def _computed(request: resource_pb2.RegisterResourceRequest, inputs: Mapping[str, Any]) -> dict[str, str]:
+def _computed(request: resource_pb2.RegisterResourceRequest, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """What only the cloud knows, as far as other resources' inputs are made of it."""
     name = str(inputs.get("name") or f"{request.name}-0a1b2c3")
-    computed = {"name": name, "selfLink": f"https://www.googleapis.com/compute/v1/{name}"}
+    if request.type.startswith("aws:"):
+        arn = f"arn:of:{request.name}"
+        return {"name": name, "arn": arn, "secretArn": f"{arn}-secret", "latestVersion": 3}
+    computed: dict[str, Any] = {"name": name, "selfLink": f"https://www.googleapis.com/compute/v1/{name}"}
     if request.type.startswith("gcp:serviceaccount/"):
         computed["email"] = f"{inputs['accountId']}@{inputs['project']}.iam.gserviceaccount.com"
     if request.type == "gcp:secretmanager/secretVersion:SecretVersion":

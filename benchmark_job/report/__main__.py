@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = load_stack_config(PROJECT_ROOT, options.stack)
         url = config.values.get("gpubench:results", DEFAULT_RESULTS)
         root = store.folder(url)
-    except (InputError, SettingsError, store.BucketNotBuilt) as error:
+    except (InputError, SettingsError) as error:
         print(error, file=sys.stderr)
         return 2
     store.bring_home(url)

@@ -2,8 +2,8 @@
 
     agent.py watch | begin | run RUN | reason | fail CAUSE CODE MEND < TEXT
 
-Standard library only, beside results_folder.py, components/redaction.py and components/run_log.py, which travel with it
-in the instance's metadata. The rest of the metadata is in files of $GPUBENCH_STATE, a folder in memory; results, logs and
+Standard library only, beside results_folder.py and components/{uploads,run_log,redaction}.py, which travel with it in
+the instance's metadata. The rest of the metadata is in files of $GPUBENCH_STATE, a folder in memory; results, logs and
 what of them is uploaded already are in $GPUBENCH_DATA, on disk. docs/gce-machine.md tells the whole.
 """
 
@@ -16,13 +16,10 @@ import enum
 import functools
 import hashlib
 import http.client
-import io
 import json
 import os
-import re
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import threading
@@ -58,9 +55,31 @@ def _be_python_3_11() -> None:
 
 _be_python_3_11()
 
-import results_folder  # noqa: E402
 from components.redaction import Redactor  # noqa: E402
-from components.run_log import RESERVE, Log, left_files, signal_name  # noqa: E402
+from components.run_log import RESERVE, Log  # noqa: E402
+from components.uploads import (  # noqa: E402
+    AGAIN,
+    GRACE_S,
+    LOG,
+    Create,
+    Denied,
+    Pusher,
+    Refused,
+    Unreachable,
+    Uploads,
+    deliver,
+    open_body,
+    own_cause,
+    progress,
+    say,
+    say_failed,
+    seal,
+    sealed_itself,
+    tidy,
+    upload_failure,
+    verdict,
+    when_granted,
+)
 from results_folder import Cause, ResultsFolder, Status  # noqa: E402
 
 METADATA = os.environ.get("GPUBENCH_METADATA", "http://metadata.google.internal") + "/computeMetadata/v1/"
@@ -71,40 +90,18 @@ DATA = Path(os.environ.get("GPUBENCH_DATA", "/var/lib/gpubench"))
 PAUSE_S = float(os.environ.get("GPUBENCH_PAUSE_MS", "5000")) / 1000  # the first pause between two tries
 POLL_S = min(2.0, PAUSE_S)
 
-AGAIN = "run `gpubench up` again"
 NOTICE_S = 25.0  # of the 30 s that a preempted machine has; the rest is the machine's own end
-GRACE_S = 10  # the results contract gives a container 10 s after SIGTERM
 NOTICE_GRACE_S = 7
 FLUSH_S = 900.0  # how long the last upload may be tried
 BEGIN_S = 60.0
+GRANT_S = float(os.environ.get("GPUBENCH_GRANT_S", "300"))  # until a grant that was made a moment ago holds; boot.sh
 CALL_S = 20.0  # without a byte
 
-LOG = ".log"  # its objects' name, as in benchmark_job/bucket.py; what a container prints
-GROWING = (LOG, results_folder.MEASUREMENTS)  # appended to and nothing else, by the results contract
-PART = 8 * 1024 * 1024  # bytes of one part
 SHM = "2g"  # as on a machine of one's own: PyTorch's loaders share tensors through /dev/shm
 
 DONE, ENDED, NOT_UPLOADED = 0, 3, 4  # exit codes of `run`
 
-
-class Refused(Exception):
-    """A service said no, and will say so again. The text is its own."""
-
-
-class Unreachable(Exception):
-    """Nothing, or nothing usable, was answered in time."""
-
-
-def say(text: str) -> None:
-    """A marker on the serial console. Whoever reads it may be gone: no reason to stop."""
-    with contextlib.suppress(OSError):
-        os.write(1, f"gpubench: {text}\n".encode(errors="replace"))
-
-
-def say_failed(cause: Cause) -> None:
-    """The marker of a failure; the original's further lines are indented: none of them can be taken for a marker."""
-    first, *rest = cause.message.strip().splitlines() or ["(no text)"]
-    say("\n  ".join([f"failed {cause.cause} ({cause.code}): {first}", *rest]))
+UPLOAD_MEND = "let the machine's account create objects under the results' prefix: roles/storage.objectCreator"
 
 
 # --- Google's services ------------------------------------------------------------------------------------------------
@@ -192,7 +189,7 @@ class Account:
                 if answer.status == 401:
                     self.forget()
                 elif answer.status < 500 and answer.status not in (408, 429):
-                    raise Refused(_words(answer))
+                    raise (Denied if answer.status == 403 else Refused)(_words(answer))
                 words = _words(answer)
             if time.monotonic() + pause > until:
                 raise Unreachable(words)
@@ -287,106 +284,18 @@ def secret_values(account: Account) -> dict[str, str]:
 # --- uploading --------------------------------------------------------------------------------------------------------
 
 
-class Uploads:
-    """What of one run is in the bucket. Its own record is on disk, so that another process can go on with it.
+def creating(account: Account, run: str) -> Create:
+    """Makes objects of a run's in the bucket, as this machine's account."""
+    bucket, _, prefix = attribute("results").strip().replace("gs://", "", 1).partition("/")
+    parts = [prefix.strip("/"), "runs", run, attribute("attempt").strip()]
+    home = "/".join(part for part in parts if part)
 
-    Objects of a file: `<file>.part-000001`, … in order; or, where a file was changed after some of it was uploaded,
-    `<file>.whole`, which then stands for it.
-    """
-
-    def __init__(self, account: Account, run: str) -> None:
-        self.run = run
-        self.home = DATA / "runs" / run
-        self.folder = self.home / "results"
-        self.log = self.home / LOG
-        self._account = account
-        bucket, _, prefix = attribute("results").strip().replace("gs://", "", 1).partition("/")
-        self._bucket = bucket
-        parts = [prefix.strip("/"), "runs", run, attribute("attempt").strip()]
-        self._prefix = "/".join(part for part in parts if part)
-        self._lock = threading.RLock()
-        self._record = self.home / "uploads.json"
-        self._sent: dict[str, list[int]] = {}  # file: parts sent, bytes in them, bytes of the part being sent
-        self._digests: dict[str, Any] = {}
-        self.home.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(OSError, ValueError):
-            self._sent = json.loads(self._record.read_text())
-
-    @property
-    def ended(self) -> bool:
-        return "ended" in self._sent
-
-    def push(self, name: str, until: float) -> None:
-        """Upload what a growing file has more by now. Raises Refused, Unreachable."""
-        if not self._lock.acquire(timeout=max(0.0, until - time.monotonic())):
-            raise Unreachable(f"{name}: an upload still hangs")
-        try:
-            while self._push_part(name, until):
-                pass
-        finally:
-            self._lock.release()
-
-    def finish(self, name: str, until: float) -> None:
-        """Upload the rest of a file that grows no more, or the whole of one that wasn't begun."""
-        path = self._path(name)
-        if name in self._sent:
-            self.push(name, until)
-            if self._digest(name).hexdigest() == _sha256(path):
-                return
-            self._create(f"{name}.whole", path, until)  # it was rewritten: what is up there can't be taken back
-            return
-        self._create(f"{name}.part-000001", path, until)
-
-    def end(self, until: float) -> None:
-        """Upload the manifest. Nothing is uploaded of this run afterwards."""
-        self._create(results_folder.MANIFEST, self.folder / results_folder.MANIFEST, until)
-        self._keep("ended", [1, 0, 0])
-
-    def _path(self, name: str) -> Path:
-        return self.log if name == LOG else self.folder / name
-
-    def _push_part(self, name: str, until: float) -> bool:
-        parts, done, sending = self._sent.get(name, [0, 0, 0])
-        try:
-            file = _open(self._path(name))
-        except OSError:
-            return False
-        with file:
-            file.seek(done)
-            piece = file.read(sending or PART)  # a part whose fate isn't known is sent again as it was
-        if not piece:
-            return False
-        digest = self._digest(name)
-        if not sending:
-            self._keep(name, [parts, done, len(piece)])
-        self._create(f"{name}.part-{parts + 1:06d}", piece, until)
-        digest.update(piece)
-        self._keep(name, [parts + 1, done + len(piece), 0])
-        return True
-
-    def _digest(self, name: str) -> Any:
-        """Of what is uploaded of it."""
-        if name not in self._digests:
-            digest = hashlib.sha256()
-            if (done := self._sent.get(name, [0, 0, 0])[1]) > 0:
-                with _open(self._path(name)) as file:
-                    digest.update(file.read(done))
-            self._digests[name] = digest
-        return self._digests[name]
-
-    def _keep(self, name: str, sent: list[int]) -> None:
-        self._sent[name] = sent
-        with contextlib.suppress(OSError):  # a full disk; this process knows it anyhow
-            temporary = self._record.with_suffix(".tmp")
-            temporary.write_text(json.dumps(self._sent))
-            temporary.replace(self._record)
-
-    def _create(self, name: str, body: Any, until: float) -> None:
-        query = {"uploadType": "media", "ifGenerationMatch": "0", "name": f"{self._prefix}/{name}"}
-        url = f"{STORAGE}/upload/storage/v1/b/{urllib.parse.quote(self._bucket)}/o?{urllib.parse.urlencode(query)}"
+    def create(name: str, body: Path | bytes, until: float) -> None:
+        query = {"uploadType": "media", "ifGenerationMatch": "0", "name": f"{home}/{name}"}
+        url = f"{STORAGE}/upload/storage/v1/b/{urllib.parse.quote(bucket)}/o?{urllib.parse.urlencode(query)}"
 
         def request(headers: dict[str, str]) -> Answer:
-            with _open(body) if isinstance(body, Path) else io.BytesIO(body) as file:
+            with open_body(body) as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(0)
                 more = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
@@ -394,36 +303,13 @@ class Uploads:
                 return call("POST", url, {**headers, **more}, file if size else b"")
 
         # To overwrite would need the right to delete, so that is what a repeated create can be refused for.
-        self._account.ask(request, until, mine="storage.objects.delete")
+        account.ask(request, until, mine="storage.objects.delete")
+
+    return create
 
 
-def _open(path: Path) -> IO[bytes]:
-    """A regular file. A container may make anything of that name: a link to a file of this machine, or a pipe."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(f"{path}: not a regular file")
-    return os.fdopen(descriptor, "rb")
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with _open(path) as file:
-        for piece in iter(lambda: file.read(1 << 20), b""):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
-def deliver(uploads: Uploads, until: float) -> None:
-    """Upload all of a sealed folder, its manifest last. Raises Refused, Unreachable."""
-    manifest = results_folder.read_manifest(uploads.folder)
-    assert manifest is not None
-    if uploads.log.exists():
-        uploads.finish(LOG, until)
-    entries = sorted(manifest["files"], key=lambda entry: (entry["path"] not in GROWING, entry["bytes"]))
-    for entry in entries:  # the measurements, then the small ones first: a preempted machine may not get to the last
-        uploads.finish(entry["path"], until)
-    uploads.end(until)
+def uploads_of(run: str, account: Account) -> Uploads:
+    return Uploads(run, DATA / "runs" / run, creating(account, run))
 
 
 # --- one run ----------------------------------------------------------------------------------------------------------
@@ -527,36 +413,11 @@ class Container:
         return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else ""
 
 
-class Pusher(threading.Thread):
-    """Uploads what is measured while the run lasts."""
-
-    def __init__(self, uploads: Uploads) -> None:
-        super().__init__(daemon=True)
-        self.refusal = ""
-        self._uploads = uploads
-        self._every_s = float(attribute("upload-s", "15"))
-        self._done = threading.Event()
-
-    def run(self) -> None:
-        while not self._done.wait(self._every_s) and not self.refusal:
-            for name in GROWING:
-                try:
-                    self._uploads.push(name, time.monotonic() + self._every_s)
-                except Refused as error:
-                    self.refusal = str(error)
-                except Unreachable:
-                    pass  # the next time, or at the end
-
-    def end(self) -> None:
-        self._done.set()
-        self.join(timeout=5)
-
-
 def run_one(run: str) -> int:
     """Carry a run out, seal it and upload it. `DONE`, `ENDED` (no further run) or `NOT_UPLOADED`."""
     stop = Stop()
     account = Account()
-    uploads = Uploads(account, run)
+    uploads = uploads_of(run, account)
     stamps = {**all_runs()[run], **machine_facts(), **gpu_facts()}
     started_at = datetime.datetime.now(datetime.timezone.utc)  # noqa: UP017
     results = ResultsFolder(uploads.folder, stamps)
@@ -564,8 +425,13 @@ def run_one(run: str) -> int:
     with contextlib.suppress(OSError):
         results.reserve(RESERVE)
     try:
-        secrets = secret_values(account)
+        secrets = when_granted(
+            "secret", lambda: secret_values(account), stop.told.wait, grant_s=GRANT_S, pause_s=PAUSE_S
+        )
     except (Refused, Unreachable) as error:
+        if stop.told.is_set():
+            cause = Cause("interrupted", "signal", reason_text(), AGAIN)
+            return _seal_and_deliver(results, uploads, stop, Status.INTERRUPTED, 1, cause, started_at)
         cause = Cause("transient", "secret", str(error), AGAIN)
         if isinstance(error, Refused):
             mend = "let the machine's account read the secret: roles/secretmanager.secretAccessor"
@@ -578,7 +444,7 @@ def run_one(run: str) -> int:
     assert container.process.stdout is not None
     pump = threading.Thread(target=log.pump, args=(container.process.stdout,), daemon=True)
     pump.start()
-    pusher = Pusher(uploads)
+    pusher = Pusher(uploads, float(attribute("upload-s", "15")))
     pusher.start()
     reason = _wait(container, stop, pusher, results.path, time.monotonic() + timeout_s, redactor)
     if reason is not None:
@@ -587,18 +453,17 @@ def run_one(run: str) -> int:
     pusher.end()
     exit_code = container.process.returncode
     exit_code = 128 - exit_code if exit_code < 0 else exit_code  # the client was killed, and did not tell more
-    _tidy(results.path, log)
-    if _sealed_itself(results, stamps, exit_code, reason, redactor):
+    tidy(results.path, log)
+    if sealed_itself(results, stamps, exit_code, reason, redactor):
         results.release()
-        own = (results_folder.read_manifest(results.path) or {}).get("cause")
-        if isinstance(own, dict):
-            say_failed(Cause(**own))
+        if (own := own_cause(results.path)) is not None:
+            say_failed(own)
         code = _deliver(uploads, stop)
     else:
         killed_for_memory = reason is None and exit_code == 137 and container.was_killed_for_memory()
         text = pusher.refusal if reason == "refused" else log.tail
-        status, verdict = _verdict(text, log.disk_full, exit_code, reason, killed_for_memory, timeout_s, results.path)
-        code = _seal_and_deliver(results, uploads, stop, status, exit_code, verdict, started_at)
+        status, why = _verdict(text, log.disk_full, exit_code, reason, killed_for_memory, timeout_s, results.path)
+        code = _seal_and_deliver(results, uploads, stop, status, exit_code, why, started_at)
     if not stop.told.is_set():
         container.remove()
     return code
@@ -616,62 +481,11 @@ def _wait(
             return "time-out"
         if pusher.refusal:
             return "refused"  # what it measures could not come home
-        progress = _progress(folder)
-        if progress is not None and progress != said:
-            say(f"progress {redactor.text(progress)}")
-            said = progress
+        now = progress(folder)
+        if now is not None and now != said:
+            say(f"progress {redactor.text(now)}")
+            said = now
     return None
-
-
-def _progress(folder: Path) -> str | None:
-    """How far a run says it is: `[3/9] what runs`."""
-    try:
-        with _open(folder / results_folder.PROGRESS) as file:
-            progress = json.loads(file.read(65536))
-        step = str(progress["step"]).splitlines()[0]
-        return f"[{int(progress['done'])}/{int(progress['total'])}] {step[:200]}"
-    except (OSError, ValueError, KeyError, TypeError, IndexError, OverflowError):
-        return None
-
-
-def _tidy(folder: Path, log: Log) -> None:
-    """Give way to names that would mislead readers, or that no object can have."""
-    for name in (results_folder.MANIFEST, results_folder.PROGRESS):
-        path = folder / name
-        with contextlib.suppress(OSError):
-            mode = path.lstat().st_mode
-            if stat.S_ISDIR(mode):
-                shutil.rmtree(str(path))
-            elif not stat.S_ISREG(mode):
-                path.unlink()
-    for parent, _, names in os.walk(str(folder)):
-        for name in names:
-            path = Path(parent) / name
-            fit = re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", "_", name)
-            if path == folder / LOG:
-                fit = f"{LOG}.results"  # the log's own objects have that name
-            if fit != name:
-                with contextlib.suppress(OSError):
-                    path.replace(path.with_name(fit))
-                log.keep(f"gpubench: {name!a} is kept as {fit!a}\n".encode())
-
-
-def _sealed_itself(
-    results: ResultsFolder, stamps: dict[str, Any], exit_code: int, reason: str | None, redactor: Redactor
-) -> bool:
-    """Whether the run sealed its folder, as this attempt's, whole, and was right about how it ended."""
-    try:
-        own = results_folder.read_manifest(results.path)
-        return (
-            own is not None
-            and reason in (None, "stop")
-            and (own["status"] != Status.COMPLETE or exit_code == 0)
-            and own.get("stamps") == stamps
-            and redactor.text(cause := results_folder.to_json(own.get("cause"))) == cause
-            and not results_folder.verify(results.path)
-        )
-    except (OSError, results_folder.ManifestError):
-        return False
 
 
 def _verdict(
@@ -683,40 +497,32 @@ def _verdict(
     timeout_s: float,
     folder: Path,
 ) -> tuple[Status, Cause | None]:
-    """How a run ended that didn't say so itself. The words are those of a run on a machine of one's own."""
-    see = "see the run's log"
-    if reason == "time-out":
-        text = f"still running after {timeout_s:g} s\n{last}"
-        mend = "raise benchmark.timeout_minutes, or measure less (profile, scenarios, batch_sizes)"
-        return Status.FAILED, Cause("workload", "time-out", text, mend)
-    if reason == "stop":
-        return Status.INTERRUPTED, Cause("interrupted", "signal", reason_text(), AGAIN)
-    if reason == "refused":
-        return Status.FAILED, _upload_failure(Refused(last))
-    if exit_code == 0:
-        if left_files(folder):
-            return Status.COMPLETE, None
-        text = f"it ended well and left no file in its results folder\n{last}"
-        return Status.FAILED, Cause(
-            "workload", "error", text, "write the results into the folder that GPUBENCH_RESULTS names"
-        )
-    if disk_full or "No space left on device" in last:
-        mend = "take a larger boot disk, or write less"
-        return Status.FAILED, Cause("workload", "disk-full", last or "No space left on device", mend)
-    if killed_for_memory:
-        mend = "measure smaller batch sizes, or take a machine with more memory"
-        return Status.FAILED, Cause("workload", "out-of-memory", last or "killed by the kernel", mend)
-    if exit_code in (125, 126, 127) and "docker: " in last:  # docker's own words: the container didn't start
-        if "device driver" in last or "nvidia" in last.lower():
-            return Status.FAILED, Cause(
-                "bad-request", "no-driver", last, "take a boot image with a driver for this GPU"
-            )
-        if exit_code == 125:
-            return Status.FAILED, Cause("unknown", "docker", last, see)
-        return Status.FAILED, Cause("bad-request", "error", last, "check the command and the PATH")
-    if exit_code > 128:
-        return Status.FAILED, Cause("workload", "signal", f"killed by {signal_name(exit_code - 128)}\n{last}", see)
-    return Status.FAILED, Cause("workload", "exit-code", f"exit code {exit_code}\n{last}", see)
+    """How a run ended that didn't say so itself."""
+    disk_full = disk_full or "No space left on device" in last
+    if reason is None and exit_code in (125, 126, 127) and "docker: " in last:  # docker's own words: nothing has run
+        if exit_code == 125 and "no space left" in last:
+            mend = "the boot disk is too small for the image: take a larger one, gpubench:google: {boot_disk_gb: N}"
+            return Status.FAILED, Cause("bad-request", "disk-full", last, mend)
+        if not disk_full:
+            if "device driver" in last or "nvidia" in last.lower():
+                return Status.FAILED, Cause(
+                    "bad-request", "no-driver", last, "take a boot image with a driver for this GPU"
+                )
+            if exit_code == 125:
+                return Status.FAILED, Cause("unknown", "docker", last, "see the run's log")
+            return Status.FAILED, Cause("bad-request", "error", last, "check the command and the PATH")
+    return verdict(
+        last,
+        exit_code,
+        reason,
+        folder,
+        timeout_s=timeout_s,
+        disk_full=disk_full,
+        killed_for_memory=killed_for_memory,
+        told=reason_text(),
+        upload_mend=UPLOAD_MEND,
+        disk_mend="take a larger boot disk (gpubench:google: {boot_disk_gb: N}), or write less",
+    )
 
 
 def _seal_and_deliver(
@@ -728,18 +534,8 @@ def _seal_and_deliver(
     cause: Cause | None,
     started_at: datetime.datetime,
 ) -> int:
-    if cause is not None:
-        say_failed(cause)
-    for give_up_log in (False, True):  # on a full disk even the reserve can be gone: the log gives way
-        try:
-            if give_up_log:
-                uploads.log.write_bytes(b"")
-            results.seal(status, exit_code=exit_code, started_at=started_at, cause=cause, made_by="wrapper")
-            break
-        except OSError as error:
-            if give_up_log:
-                say_failed(Cause("workload", "disk-full", f"the results can't be sealed: {error}", ""))
-                return NOT_UPLOADED
+    if not seal(results, uploads.log, status, exit_code, cause, started_at):
+        return NOT_UPLOADED
     return _deliver(uploads, stop)
 
 
@@ -748,16 +544,9 @@ def _deliver(uploads: Uploads, stop: Stop) -> int:
     try:
         deliver(uploads, stop.until())
     except (Refused, Unreachable, OSError) as error:
-        say_failed(_upload_failure(error))
+        say_failed(upload_failure(error, UPLOAD_MEND))
         return NOT_UPLOADED
     return ENDED if stop.told.is_set() else DONE
-
-
-def _upload_failure(error: Exception) -> Cause:
-    if isinstance(error, Refused):
-        mend = "let the machine's account create objects under the results' prefix: roles/storage.objectCreator"
-        return Cause("permission", "upload", str(error), mend)
-    return Cause("transient", "upload", str(error), AGAIN)
 
 
 # --- the rest of the machine's life -----------------------------------------------------------------------------------
@@ -766,13 +555,19 @@ def _upload_failure(error: Exception) -> Cause:
 def begin() -> int:
     """Open the first run's log, and upload it: a machine that can't bring results home need not wait for anything."""
     facts = machine_facts()
-    uploads = Uploads(Account(), next(iter(all_runs())))
+    uploads = uploads_of(next(iter(all_runs())), Account())
     machine = [str(facts[key]) for key in ("instance", "machine_type", "zone") if key in facts]
     uploads.log.write_text(f"gpubench: attempt {facts['attempt']}: {', '.join(machine)}\n")
     try:
-        uploads.push(LOG, time.monotonic() + BEGIN_S)
+        when_granted(
+            "upload",
+            lambda: uploads.push(LOG, time.monotonic() + BEGIN_S),
+            time.sleep,
+            grant_s=GRANT_S,
+            pause_s=PAUSE_S,
+        )
     except (Refused, Unreachable) as error:
-        say_failed(_upload_failure(error))
+        say_failed(upload_failure(error, UPLOAD_MEND))
         return NOT_UPLOADED
     return DONE
 
@@ -786,7 +581,7 @@ def fail(cause: Cause) -> int:
     account = Account()
     status = Status.INTERRUPTED if cause.cause == "interrupted" else Status.FAILED
     for run, stamps in all_runs().items():
-        uploads = Uploads(account, run)
+        uploads = uploads_of(run, account)
         if uploads.ended:
             continue
         now = datetime.datetime.now(datetime.timezone.utc)  # noqa: UP017
@@ -797,7 +592,7 @@ def fail(cause: Cause) -> int:
             results.seal(status, exit_code=1, started_at=now, cause=cause, made_by="wrapper")
             deliver(uploads, stop.until())
         except (Refused, Unreachable, OSError) as error:
-            say_failed(_upload_failure(error))
+            say_failed(upload_failure(error, UPLOAD_MEND))
             return NOT_UPLOADED
     return DONE
 

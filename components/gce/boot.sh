@@ -14,7 +14,10 @@ readonly pause_ms="${GPUBENCH_PAUSE_MS:-5000}"       # the first pause between t
 readonly metadata_s="${GPUBENCH_METADATA_S:-300}"    # how long the metadata server may be silent at boot
 readonly driver_s="${GPUBENCH_DRIVER_S:-600}"        # the image installs its driver at the first boot, in minutes
 readonly docker_s="${GPUBENCH_DOCKER_S:-120}"
-export GPUBENCH_STATE="$state" GPUBENCH_DATA="$data" HOME="${HOME:-/root}"
+# A grant of the same update takes 2 minutes as a rule until it holds, and may take 7 or more:
+# https://cloud.google.com/iam/docs/access-change-propagation
+readonly grant_s="${GPUBENCH_GRANT_S:-300}"
+export GPUBENCH_STATE="$state" GPUBENCH_DATA="$data" GPUBENCH_GRANT_S="$grant_s" HOME="${HOME:-/root}"
 export DOCKER_CONFIG="$state/docker" GIT_TERMINAL_PROMPT=0 DEBIAN_FRONTEND=noninteractive
 
 readonly again_mend="run \`gpubench up\` again"
@@ -24,8 +27,12 @@ child='' watcher='' stopping=0 failed=0 armed=0
 say() { printf 'gpubench: %s\n' "$*" || true; }
 
 pause() { # FACTOR: the pause between two tries, so many times
+  sleep "$(pause_s "$1")"
+}
+
+pause_s() { # FACTOR: that in seconds
   local ms=$((pause_ms * $1))
-  sleep "$((ms / 1000)).$(printf '%03d' $((ms % 1000)))"
+  printf '%d.%03d' $((ms / 1000)) $((ms % 1000))
 }
 
 # --- the end, armed before anything else ------------------------------------------------------------------------------
@@ -218,23 +225,26 @@ guard_metadata() {
   done
 }
 
+is_googles() { # whether the image is in a registry of Google's
+  case "${image%%/*}" in
+    *.pkg.dev | gcr.io | *.gcr.io) return 0 ;;
+    *) return 1 ;;
+  esac
+}
+
 # Only Google's own registries are given the token.
 log_in() {
-  local host="${image%%/*}"
-  case "$host" in
-    *.pkg.dev | gcr.io | *.gcr.io) ;;
-    *) return 0 ;;
-  esac
+  is_googles || return 0
   fetch_token || {
     echo 'the metadata server gives no token' >&2
     return 1
   }
-  timeout 120 docker login -u oauth2accesstoken --password-stdin "https://$host" <<<"$token" >/dev/null
+  timeout 120 docker login -u oauth2accesstoken --password-stdin "https://${image%%/*}" <<<"$token" >/dev/null
 }
 
 pull() {
-  local factor cause words
-  for factor in 1 2 4 8 0; do
+  local cause='' words='' breaks=0 factor=1 grant_by=''
+  while :; do
     if log_in 2>"$state/pull" && attend timeout 3600 docker pull --quiet "$image" >/dev/null 2>"$state/pull"; then
       rm -rf -- "$DOCKER_CONFIG"
       return 0
@@ -242,19 +252,36 @@ pull() {
     ((!stopping)) || interrupted
     words="$(tr '[:upper:]' '[:lower:]' <"$state/pull")"
     case "$words" in
+      *'no space left'*) cause=bad-request ;;
       *denied* | *unauthorized* | *forbidden*) cause=permission ;;
       *'manifest unknown'* | *'not found'* | *'no matching manifest'* | *'invalid reference'* | \
-        *'no space left'* | *'unsupported media type'*) cause=image ;;
+        *'unsupported media type'*) cause=image ;;
       *) cause=transient ;;
     esac
-    if [[ "$cause" != transient ]] || ((factor == 0)); then break; fi
-    say "the pull failed and is tried again: $(head -n 1 "$state/pull")"
-    pause "$factor"
+    if [[ "$cause" == transient ]] && ((breaks < 4)); then
+      say "the pull failed and is tried again: $(head -n 1 "$state/pull")"
+      attend sleep "$(pause_s $((1 << breaks)))" || true
+      breaks=$((breaks + 1))
+    elif [[ "$cause" == permission ]] && is_googles && ((SECONDS < ${grant_by:-SECONDS + 1})); then
+      if [[ -z "$grant_by" ]]; then
+        grant_by=$((SECONDS + grant_s))
+        say "the pull is refused; a new grant may not hold yet, so it is tried for $grant_s s: $(head -n 1 "$state/pull")"
+      fi
+      attend sleep "$(pause_s "$factor")" || true
+      factor=$((factor < 4 ? factor * 2 : 4))
+    else
+      break
+    fi
+    ((!stopping)) || interrupted
   done
   [[ -s "$state/pull" ]] || echo 'docker pull failed and said nothing' >"$state/pull"
   local mend='push the image, or correct benchmark.image'
   case "$cause" in
-    permission) mend='let the service account of the machine read the repository: roles/artifactregistry.reader' ;;
+    permission)
+      mend='let the service account of the machine read the repository: roles/artifactregistry.reader'
+      is_googles || mend='make the image public, or copy it to a registry of this project'
+      ;;
+    bad-request) mend='the boot disk is too small for the image: take a larger one, gpubench:google: {boot_disk_gb: N}' ;;
     transient) mend="$again_mend" ;;
     *) ;;
   esac
@@ -297,6 +324,7 @@ attribute gpubench-agent "$state/lib/agent.py"
 attribute gpubench-results-folder "$state/lib/results_folder.py"
 attribute gpubench-redaction "$state/lib/components/redaction.py"
 attribute gpubench-run-log "$state/lib/components/run_log.py"
+attribute gpubench-uploads "$state/lib/components/uploads.py"
 for key in image argv env secrets runs attempt stack results timeout-s gpu code upload-s; do
   attribute "gpubench-$key" "$state/$key"
 done
@@ -313,7 +341,7 @@ python3 "$state/lib/agent.py" watch &
 watcher=$!
 # Whether the results can be uploaded at all is known before anything is waited for. The agent tells what is wrong.
 rc=0
-attend timeout 300 python3 "$state/lib/agent.py" begin 2>"$state/begin" || rc=$?
+attend timeout $((grant_s + 300)) python3 "$state/lib/agent.py" begin 2>"$state/begin" || rc=$?
 if ((rc != 0)); then
   ((!stopping)) || interrupted
   ((rc == 4)) || stop_here unknown agent 'report this text' <"$state/begin"

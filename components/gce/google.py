@@ -30,8 +30,8 @@ from components.gce.api import (
     ResourceKind,
     Serial,
 )
-from components.gce.parallel import side_by_side
 from components.gce.rest import Rest, error_text, errors_of
+from components.parallel import side_by_side
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials

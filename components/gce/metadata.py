@@ -22,6 +22,7 @@ _FILES = {
     "gpubench-results-folder": "results_folder.py",
     "gpubench-redaction": "components/redaction.py",
     "gpubench-run-log": "components/run_log.py",
+    "gpubench-uploads": "components/uploads.py",
 }
 
 STOP = "gpubench-stop"

@@ -15,7 +15,7 @@ from components.gce import access, quotas
 from components.gce.access import ACT_AS, DEPLOYER, FIRST_TIME, MAKE_BUCKET, MAKE_REPOSITORY, MAY_GRANT
 from components.gce.api import Account, ApiError, Binding, GoogleApi, QuotaLimit, QuotaLine, Region
 from components.gce.names import service_account_email
-from components.gce.parallel import Begun, Shared
+from components.parallel import Begun, Shared
 from placement.causes import Cause, Where, classify
 from placement.verdicts import Answer, CannotSay, Grant, Grants, Kind, Odds, Offers, Question, Quotas, QuotaState
 

@@ -11,8 +11,8 @@ from functools import partial
 
 from components.gce.api import ApiError, AttemptApi, Group, Instance, Operation, Resource, ResourceKind
 from components.gce.names import base_name
-from components.gce.parallel import side_by_side
 from components.interface import ATTEMPT_LABEL, Held
+from components.parallel import side_by_side
 from placement.ladder import Rung
 from placement.ledger import Attempt
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 from components.gce.api import ApiError, AttemptApi, Group, Instance, Operation, ResizeRequest
 from components.gce.names import base_name
 from components.interface import ATTEMPT_LABEL
+from components.markers import Markers
 from components.waiting import GONE, Seen
 from placement.causes import Cause, Where, classify
 
@@ -30,15 +31,9 @@ _TAKEN = {
 _ENDS = frozenset({"delete", "stop", "compute.instances.guestTerminate", *_TAKEN})
 """What is done only to a machine that there was; a group also deletes one that it failed to make."""
 
-_MARKER = re.compile(r"gpubench: (?:phase (?P<phase>[a-z]+)(?: (?P<run>\S+))?|failed (?P<failed>.*))\s*$")
-_FAILED = re.compile(r"(?P<cause>[a-z-]+) \((?P<code>[^()]*)\): ?(?P<message>.*)")
 _PREFIX = re.compile(r"^.*?\bstartup-script: ?")
 """The guest agent writes each line of a startup script behind its own prefix: time, host, `…: startup-script:`."""
 
-_INDENT = "  "
-"""What begins the further lines of a failure's text, so that none of them can be taken for a marker."""
-
-_LONGEST_FAILURE = 200  # lines
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 WAITING = "Waiting for resources. Currently there are not enough resources available to fulfill the request."
@@ -156,15 +151,13 @@ class Watch:
         return self._api.operations(self._project, self._base)
 
 
-class Console:
+class Console(Markers):
     """Reads the boot script's markers from a machine's serial console, as they come."""
 
     def __init__(self) -> None:
-        self.phase, self.run = "", ""
+        super().__init__()
         self._next, self._machine = 0, ("", "")
         self._rest = ""
-        self._failures: list[tuple[str, list[str]]] = []
-        self._open = False
 
     def read(self, api: AttemptApi, machine: Instance) -> tuple[str, ...]:
         """The boot script's whole lines since the last time. Raises ApiError."""
@@ -177,33 +170,8 @@ class Console:
         *whole, self._rest = (self._rest + output.text).split("\n")
         lines = tuple(_PREFIX.sub("", line.rstrip("\r")) for line in whole if "startup-script:" in line)
         for line in lines:
-            self._take(line)
+            self.take(line)
         return lines
-
-    def failures(self, *, whole: bool) -> tuple[tuple[str, str], ...]:
-        """What the boot script says went wrong, in order: the run that it was at (empty: none), and the text.
-
-        Not ``whole``: without one whose text may still be coming.
-        """
-        told = self._failures if whole or not self._open else self._failures[:-1]
-        return tuple((run, "\n".join(lines)) for run, lines in told)
-
-    def _take(self, line: str) -> None:
-        if self._open and line.startswith(_INDENT):
-            if len(self._failures[-1][1]) < _LONGEST_FAILURE:
-                self._failures[-1][1].append(line.removeprefix(_INDENT))
-            return
-        self._open = False
-        found = _MARKER.match(line)
-        if found is None:
-            return
-        if found["failed"] is None:
-            self.phase, self.run = found["phase"], found["run"] or ""
-            return
-        said = _FAILED.fullmatch(found["failed"])
-        first = f"Cause: {said['cause']} ({said['code']}): {said['message']}" if said else found["failed"]
-        self._failures.append((self.run, [first]))
-        self._open = True
 
 
 def _texts(request: ResizeRequest) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ case "$1" in
   login) cat >"$FAKES/login" ;;
   pull)
     n=$(($(cat "$FAKES/pulls" 2>/dev/null || echo 0) + 1)); echo "$n" >"$FAKES/pulls"
-    [[ ! -e "$FAKES/pull-$n" ]] || { cat "$FAKES/pull-$n" >&2; exit 1; }
+    for why in "$FAKES/pull-$n" "$FAKES/pull-fails"; do [[ ! -e "$why" ]] || { cat "$why" >&2; exit 1; }; done
     while [[ -e "$FAKES/pull-hangs" ]]; do sleep 0.02; done ;;
   run)
     shift
@@ -91,6 +91,7 @@ class Machine:
             "GPUBENCH_METADATA_S": "1",
             "GPUBENCH_DRIVER_S": "1",
             "GPUBENCH_DOCKER_S": "1",
+            "GPUBENCH_GRANT_S": "1",
             **dict.fromkeys(
                 ("GPUBENCH_METADATA", "GPUBENCH_COMPUTE", "GPUBENCH_STORAGE", "GPUBENCH_SECRETS"), self.google.url
             ),

@@ -168,6 +168,17 @@ def test_a_container_that_docker_can_not_start(machine: Machine) -> None:
     assert machine.ended_itself()
 
 
+def test_a_disk_that_is_too_small_for_a_container_to_start_on(machine: Machine) -> None:
+    words = "docker: Error response from daemon: mkdir /var/lib/docker/overlay2/5f1: no space left on device."
+    (machine.fakes / "run-fails").write_text(words + "\n")
+    machine.boot()
+    cause = manifest(machine)["cause"]
+    assert (cause["cause"], cause["code"]) == ("bad-request", "disk-full")
+    assert words in cause["message"]
+    assert "gpubench:google: {boot_disk_gb: N}" in cause["mend"]
+    assert machine.ended_itself()
+
+
 def test_a_run_that_takes_too_long_is_stopped(machine: Machine) -> None:
     machine.order = {"timeout_s": 0.4}
     machine.container = UNTIL_TOLD
@@ -235,19 +246,96 @@ def test_no_driver(machine: Machine) -> None:
     assert machine.ended_itself()
 
 
+NO_SPACE = "failed to register layer: write /usr/lib/libcudnn.so.9: no space left on device"
+
+
 @pytest.mark.parametrize(
-    ("words", "cause"),
-    [(DENIED, "permission"), ('Error response from daemon: manifest unknown: Failed to fetch "sha256:ab"', "image")],
-    ids=["denied", "no such image"],
+    ("image", "words", "cause", "mend"),
+    [
+        (IMAGE, 'Error response from daemon: manifest unknown: Failed to fetch "sha256:ab"', "image", "push the image"),
+        (IMAGE, NO_SPACE, "bad-request", "gpubench:google: {boot_disk_gb: N}"),
+        (
+            "docker.io/acme/bench@sha256:" + "cd" * 32,
+            "Error response from daemon: pull access denied for acme/bench, repository does not exist or may require "
+            "'docker login': denied: requested access to the resource is denied",
+            "permission",
+            "make the image public",
+        ),
+    ],
+    ids=["no such image", "a small disk", "denied elsewhere"],
 )
-def test_a_refused_pull_is_final(machine: Machine, words: str, cause: str) -> None:
+def test_a_pull_that_no_grant_mends_is_final(machine: Machine, image: str, words: str, cause: str, mend: str) -> None:
     (machine.fakes / "pull-1").write_text(words + "\n")
+    machine.order = {"image": image}
     machine.boot()
     assert f"gpubench: failed {cause} (image-pull): {words}" in machine.markers
     found = manifest(machine)["cause"]
     assert (found["cause"], found["code"], found["message"]) == (cause, "image-pull", words)
+    assert mend in found["mend"]
     assert len(machine.called("docker pull")) == 1
     assert words in machine.home_again().with_suffix(".log").read_text()
+    assert machine.ended_itself()
+
+
+def told_of_a_grant(machine: Machine) -> list[str]:
+    return [line for line in machine.markers if "a new grant may not hold yet" in line]
+
+
+def test_a_refused_pull_is_tried_on_until_a_new_grant_holds(machine: Machine) -> None:
+    for number in (1, 2):
+        (machine.fakes / f"pull-{number}").write_text(DENIED + "\n")
+    machine.env["GPUBENCH_GRANT_S"] = "20"
+    machine.boot()
+    assert manifest(machine)["status"] == "complete"
+    assert (len(machine.called("docker login")), len(machine.called("docker pull"))) == (3, 3)
+    (said,) = told_of_a_grant(machine)
+    assert said.endswith(f"it is tried for 20 s: {DENIED}")
+    assert machine.ended_itself()
+
+
+def test_a_pull_that_is_refused_for_good_is_a_permission(machine: Machine) -> None:
+    (machine.fakes / "pull-fails").write_text(DENIED + "\n")
+    machine.boot()
+    found = manifest(machine)["cause"]
+    assert (found["cause"], found["code"], found["message"]) == ("permission", "image-pull", DENIED)
+    assert "roles/artifactregistry.reader" in found["mend"]
+    assert len(told_of_a_grant(machine)) == 1
+    assert 2 <= len(machine.called("docker pull")) < 60
+    assert not machine.called("docker run")
+    assert machine.ended_itself()
+
+
+def test_a_machine_that_is_told_to_end_between_two_tries_of_a_pull(machine: Machine) -> None:
+    """The pause is longer than what a preempted machine has."""
+    (machine.fakes / "pull-fails").write_text(DENIED + "\n")
+    machine.env.update({"GPUBENCH_GRANT_S": "300", "GPUBENCH_PAUSE_MS": "60000"})
+    machine.start()
+    machine.google.wait_for((machine.fakes / "pulls").exists)
+    machine.google.preempt()
+    machine.wait()
+    assert manifest(machine)["status"] == "interrupted"
+    assert machine.ended_itself()
+
+
+def test_grants_of_the_bucket_and_of_a_secret_are_waited_for(machine: Machine) -> None:
+    version = "projects/team-bench/secrets/hf/versions/3"
+    machine.order = {"secrets": {"HF_TOKEN": version}}
+    machine.env["GPUBENCH_GRANT_S"] = "20"
+    refused: list[str] = []
+
+    def not_yet(name: str) -> bool:
+        refused.append(name)
+        return len(refused) < 3
+
+    machine.google.refuse_create = not_yet
+    machine.start()
+    machine.google.wait_for(lambda: "the secret is refused" in (machine.home / "console").read_text())
+    machine.google.secrets[version] = "a-value"
+    machine.wait()
+    assert manifest(machine)["status"] == "complete"
+    assert [line.partition(" is refused")[0] for line in told_of_a_grant(machine)] == [
+        "gpubench: the upload", "gpubench: the secret",
+    ]  # fmt: skip
     assert machine.ended_itself()
 
 

@@ -17,10 +17,9 @@ from typing import Any, cast
 
 import pytest
 
-import object_store
 import results_folder
 from benchmark_job import store
-from benchmark_job.bucket import LOG, Bucket, part_name
+from benchmark_job.bucket import Bucket
 from benchmark_job.order import RunOrder
 from benchmark_job.run_resource import RunFailed, RunProvider
 from components import interface, waiting
@@ -39,6 +38,7 @@ from placement.ledger import Attempt
 from placement.verdicts import CannotSay
 from placement.walk import retry_delay
 from settings import Benchmark, ResultsStore, Settings
+from tests.played_agent import Agent
 from tests.storage_emulator import emulator
 
 RUN, ATTEMPT, URL = "0123abcd-1", "20261121t101010-123-abc123", "gs://bench/team"
@@ -53,51 +53,6 @@ ORDER = RunOrder(
     stamps=STAMPS, attempt=ATTEMPT, project=PROJECT, region=REGION, wait_s=1800.0,
 )  # fmt: skip
 IMAGE = "us-central1-docker.pkg.dev/my-project/bench/resnet@sha256:" + "0" * 64
-
-
-class Agent:
-    """The machine's agent: grows a results folder, and creates the objects that bring it home."""
-
-    def __init__(self, folder: Path) -> None:
-        self.results = results_folder.ResultsFolder(folder, {**STAMPS, "attempt": ATTEMPT})
-        self._sent: dict[str, tuple[int, int]] = {}
-        self._log = b""
-        self._began = datetime.now(UTC)
-
-    def measures(self, number: int) -> None:
-        """Measure something, say so, and send what is new."""
-        self.results.append({"benchmark": "kernels", "kernel": f"gemm-{number}", "tflops": number})
-        self._log += f"measured {number}\n".encode()
-        self._send(results_folder.MEASUREMENTS, (self.results.path / results_folder.MEASUREMENTS).read_bytes())
-        self._send(LOG, self._log)
-
-    def ends(
-        self,
-        status: results_folder.Status = results_folder.Status.COMPLETE,
-        text: str = "",
-        failed: results_folder.Cause | None = None,
-    ) -> None:
-        """Seal, send the rest, and the manifest last."""
-        failed = failed or (results_folder.Cause("workload", "exit-code", text, "read the log") if text else None)
-        self.results.write_results({"benchmarks": []})
-        self.results.seal(
-            status, exit_code=1 if failed else 0, started_at=self._began, cause=failed, made_by="wrapper"
-        )  # fmt: skip
-        for path in sorted(self.results.path.iterdir()):
-            if path.name != results_folder.MANIFEST:
-                self._send(path.name, path.read_bytes())
-        self.create(results_folder.MANIFEST, (self.results.path / results_folder.MANIFEST).read_bytes())
-
-    def _send(self, name: str, data: bytes) -> None:
-        number, sent = self._sent.get(name, (0, 0))
-        if len(data) > sent:
-            self.create(part_name(name, number + 1), data[sent:])
-            self._sent[name] = number + 1, len(data)
-
-    @staticmethod
-    def create(name: str, data: bytes) -> None:
-        system, root = object_store.open_url(URL)
-        system.pipe_file(f"{root}/runs/{RUN}/{ATTEMPT}/{name}", data, mode="create")
 
 
 class Google(SimulatedGoogle):
@@ -148,7 +103,7 @@ class World:
         made = Scenario.from_text(self.scenario or "about: enough of everything")
         self.cloud = Cloud(made, SimulatedClock(made.start))
         self.google = Google(self.cloud)
-        self.agent = Agent(self.root / "machine")
+        self.agent = Agent(self.root / "machine", URL, RUN, ATTEMPT, STAMPS)
         folder = self.root / ".gpubench" / "stores" / "bench" / "team" / "runs" / RUN / ATTEMPT
         folder.mkdir(parents=True)
         self.execution = Execution(

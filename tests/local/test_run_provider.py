@@ -234,7 +234,7 @@ def test_a_failure_says_cause_mend_and_place_and_no_traceback(provider: Provider
     ("changes", "text"),
     [
         ({"secret_env": {"TOKEN": "gpubench:other"}}, "pulumi config set --secret gpubench:other"),
-        ({"store": "s3://bucket/results"}, "only folders and gs"),
+        ({"store": "az://bucket/results"}, "the results store az://bucket/results can't be read"),
         ({"store": "/dev/null/store"}, "Not a directory"),
         ({"image": "localhost/gpubench-no-such-image:1"}, "benchmark.image: localhost/gpubench-no-such-image:1"),
     ],

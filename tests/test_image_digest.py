@@ -11,8 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import boto3
 import google.auth
 import pytest
+from botocore.stub import Stubber
 from google.auth.exceptions import DefaultCredentialsError
 from google.oauth2.credentials import Credentials
 
@@ -32,6 +34,7 @@ class Registries:
 
     ``grants``: user and password of a token's asker, by host; None: anybody. ``challenge``: what is answered without
     a token, instead of a realm. ``status``: of each manifest's answer to who may ask. ``token_answer``: instead of one.
+    ``basic``: the password itself is asked for, and no token.
     """
 
     images: dict[str, str] = field(default_factory=dict)
@@ -39,6 +42,7 @@ class Registries:
     challenge: str = ""
     status: int = 0
     token_answer: tuple[int, str] | None = None
+    basic: bool = False
     asked: list[str] = field(default_factory=list)
     port: int = 0
 
@@ -52,7 +56,9 @@ class _Handler(BaseHTTPRequestHandler):
         host = url.netloc or self.headers["Host"]
         world.asked.append(f"HEAD {host}{url.path}")
         assert "application/vnd.oci.image.index.v1+json" in self.headers["Accept"]
-        if host in world.grants and self.headers.get("Authorization") != f"Bearer token-of-{host}":
+        password = base64.b64encode((world.grants.get(host) or "").encode()).decode()
+        wanted = f"Basic {password}" if world.basic else f"Bearer token-of-{host}"
+        if host in world.grants and self.headers.get("Authorization") != wanted:
             realm = f'Bearer realm="http://{host}/token",service="{host}",scope="repository:x:pull"'
             self._answer(401, {"WWW-Authenticate": world.challenge or realm})
             return
@@ -210,6 +216,29 @@ def test_googles_registries_are_asked_with_our_own_token(
     world.images[f"{image}:v1"], world.grants[host] = DIGEST, "oauth2accesstoken:ya29.ours"
     assert digest(f"{image}:v1") == f"{image}@{DIGEST}"
     assert scopes == [["https://www.googleapis.com/auth/cloud-platform"]]
+
+
+def test_awss_registries_are_asked_with_our_own_password(world: Registries, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
+    client = boto3.client("ecr", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    asked: list[str] = []
+
+    def made(service: str, region_name: str) -> object:
+        asked.append(f"{service} {region_name}")
+        return client
+
+    monkeypatch.setattr(boto3, "client", made)
+    world.images[f"{host}/team/bench:v1"], world.grants[host] = DIGEST, "AWS:a-password"
+    world.challenge, world.basic = f'Basic realm="https://{host}/",service="ecr.amazonaws.com"', True
+    password = base64.b64encode(b"AWS:a-password").decode()
+    with Stubber(client) as stub:
+        answer = {"authorizationToken": password, "proxyEndpoint": f"https://{host}"}
+        stub.add_response("get_authorization_token", {"authorizationData": [answer]}, {})
+        assert digest(f"{host}/team/bench:v1") == f"{host}/team/bench@{DIGEST}"
+    assert asked == ["ecr us-east-1"]
+    with Stubber(client) as stub:
+        stub.add_client_error("get_authorization_token", "AccessDeniedException", "not authorized to perform")
+        assert "aws sso login" in refused(f"{host}/team/bench:v1", Cause.PERMISSION)
 
 
 def test_a_token_that_is_not_there_yet_is_got_first(world: Registries, monkeypatch: pytest.MonkeyPatch) -> None:
