@@ -64,7 +64,6 @@ def _foreseen(error: Exception) -> int | None:
         ("components.interface", "SurfaceError", 1),
         ("engine.simulated.scenario", "ScenarioError", 2),
         ("placement.ledger", "LedgerError", 1),
-        ("benchmark_job.store", "BucketNotBuilt", 2),
         ("benchmark_job.store", "StoreError", 1),
         ("benchmark_job.results", "ResultsError", 1),
     ]
@@ -123,6 +122,9 @@ def _parser() -> argparse.ArgumentParser:
     destroy = add("destroy", _destroy, "delete the stack's resources; results stay unless asked")
     destroy.add_argument("--results", action="store_true", help="delete this stack's results, too")
     add_engine(destroy)
+    migrate = add("migrate", _migrate, "write the file of a stack that does the same in another region")
+    migrate.add_argument("--to", required=True, metavar="REGION", help="e.g. us-west-2")
+    migrate.add_argument("--name", metavar="STACK", help="the new stack's name (default: <stack>-<region>)")
     results = add("results", _results, "show the stack's results, and write report.md and report.html")
     results.add_argument("--json", action="store_true", help="print them as JSON instead")
     results.add_argument(
@@ -229,6 +231,41 @@ def _drill(options: argparse.Namespace) -> int:
     scenario = Scenario.from_file(options.scenario) if options.scenario else None
     scenario = Scenario.from_flags(options.sold_out, options.quota, options.deny, scenario)
     return drill.run(PROJECT_ROOT, options.stack, scenario, engine=options.engine, wait=options.wait)
+
+
+def _migrate(options: argparse.Namespace) -> int:
+    from engine.base import InputError
+    from settings import read_stack_file
+    from settings.migration import MigrationError, migrate
+
+    old = PROJECT_ROOT / f"Pulumi.{options.stack}.yaml"
+    name = options.name or f"{options.stack}-{options.to}"
+    new = PROJECT_ROOT / f"Pulumi.{name}.yaml"
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", name):
+        raise InputError(f"--name {name}: allowed: letters, digits, _ - and . (a stack's name); write another")
+    if new.exists():
+        raise InputError(f"{new.name} is there already, and nothing is overwritten: remove it, or give another --name")
+    read_stack_file(old)  # says what is wrong with the file itself
+    try:
+        made = migrate(old.read_text(encoding="utf-8"), options.to, old.name)
+    except MigrationError as error:
+        raise InputError(str(error)) from None
+    new.write_text(made.text, encoding="utf-8")
+    print(f"Wrote {new.name}: {old.name} in {options.to}. Results go to the same store, and can be compared.")
+    for note in made.notes:
+        print(f"  - {note}")
+    provider = f" --secrets-provider={made.provider}" if made.provider else ""
+    print("\nThen:")
+    for step in (
+        f"pulumi stack init {name}{provider}",
+        *(f"pulumi config cp --stack {options.stack} --dest {name} {key}" for key in made.secrets),
+        f"./gpubench plan --stack {name}",
+        f"./gpubench up --stack {name}",
+        f"pulumi stack select {name}",
+        f"./gpubench destroy --stack {options.stack}      # once nothing of it is needed any more; its results stay",
+    ):
+        print(f"  {step}")
+    return 0
 
 
 def _destroy(options: argparse.Namespace) -> int:

@@ -17,6 +17,8 @@ NAMES = (
     "memory",
     "harness",
     "preflight",
+    "preflight_aws",
+    "ecs_cause",
     "preview",
 )
 

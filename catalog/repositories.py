@@ -1,7 +1,8 @@
-"""Artifact Registry's repositories, as images' names name them."""
+"""Repositories of Artifact Registry and of Amazon ECR, as images' names name them."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 LEGACY_HOSTS = {"gcr.io": "us", "us.gcr.io": "us", "eu.gcr.io": "europe", "asia.gcr.io": "asia"}
@@ -65,3 +66,37 @@ def repository_of(image: str) -> Repository | None:
     if host.endswith(_REGIONAL) and location and len(parts) >= 3:
         return Repository(parts[0], location, parts[1])
     return None
+
+
+_ECR = re.compile(
+    r"(?P<account>\d{12})\.dkr[.-]ecr(?P<fips>-fips)?\.(?P<region>[a-z0-9-]+)\."
+    r"(?P<domain>amazonaws\.com(?:\.cn)?|on\.aws)/(?P<name>[^@:]+)(?::[^@]+)?(?:@.+)?"
+)
+
+
+@dataclass(frozen=True)
+class EcrRepository:
+    """A repository of Amazon ECR. ``name`` may have slashes."""
+
+    account: str
+    region: str
+    name: str
+
+    @property
+    def arn(self) -> str:
+        """As IAM names it (https://docs.aws.amazon.com/AmazonECR/latest/userguide/security_iam_service-with-iam.html)."""
+        first = "aws-cn" if self.region.startswith("cn-") else "aws"
+        first = "aws-us-gov" if self.region.startswith("us-gov-") else first
+        return f"arn:{first}:ecr:{self.region}:{self.account}:repository/{self.name}"
+
+    @property
+    def url(self) -> str:
+        """What its images' names begin with, without a slash at the end."""
+        cn = ".cn" if self.region.startswith("cn-") else ""
+        return f"{self.account}.dkr.ecr.{self.region}.amazonaws.com{cn}/{self.name}"
+
+
+def ecr_repository_of(image: str) -> EcrRepository | None:
+    """The repository of ECR that an image's name, with a tag or a digest or neither, says; None for any other's."""
+    found = _ECR.fullmatch(image)
+    return EcrRepository(found["account"], found["region"], found["name"]) if found else None

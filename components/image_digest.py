@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass
 
@@ -66,8 +67,7 @@ def resolve(image: str, *, scheme: str | None = None) -> str:
     try:
         answer = requests.head(url, headers=headers, timeout=_TIMEOUT_S, allow_redirects=True)
         if answer.status_code == 401:
-            token = _token(answer.headers.get("WWW-Authenticate", ""), reference, image)
-            headers["Authorization"] = f"Bearer {token}"
+            headers["Authorization"] = _authorization(answer.headers.get("WWW-Authenticate", ""), reference, image)
             answer = requests.head(url, headers=headers, timeout=_TIMEOUT_S, allow_redirects=True)
     except requests.RequestException as error:
         raise _no_answer(image, f"doesn't answer: {error}", Cause.TRANSIENT) from None
@@ -82,10 +82,15 @@ def resolve(image: str, *, scheme: str | None = None) -> str:
     return f"{image.removesuffix(f':{reference.tag}')}@{digest}"
 
 
-def _token(challenge: str, reference: Reference, image: str) -> str:
-    """The token that a registry asks for. Google's is got with our own credentials, others' as nobody."""
+def _authorization(challenge: str, reference: Reference, image: str) -> str:
+    """What a registry asks for: AWS's our own password, the others a token.
+
+    Google's token is got with our own credentials, others' as nobody.
+    """
     import requests
 
+    if challenge.lower().startswith("basic") and (given := login(reference.host, image)):
+        return f"Basic {base64.b64encode(':'.join(given).encode()).decode()}"
     asked = dict(_PARAMETER.findall(challenge))
     if not challenge.lower().startswith("bearer") or "realm" not in asked:
         raise refused(image, f"it asks for {challenge or 'credentials'}")
@@ -97,11 +102,11 @@ def _token(challenge: str, reference: Reference, image: str) -> str:
         raise _no_answer(image, f"has no token for now: {said}", Cause.TRANSIENT)
     if not answer.ok:
         raise refused(image, said)
-    given = answer.json()
-    token = (given.get("token") or given.get("access_token")) if isinstance(given, dict) else None
+    said_token = answer.json()
+    token = (said_token.get("token") or said_token.get("access_token")) if isinstance(said_token, dict) else None
     if not token:
         raise refused(image, f"its token service answers without a token: {said}")
-    return str(token)
+    return f"Bearer {token}"
 
 
 def _passes(status: int) -> bool:

@@ -124,6 +124,15 @@ class Standings:
     adopts: bool = True
 
 
+class CapacityComponent(pulumi.ComponentResource):
+    """The capacity of one attempt whose runs need to be told what only the cloud can name.
+
+    ``handles``: by names of the surface's own; they come back in `RunOrder.handles`.
+    """
+
+    handles: Mapping[str, pulumi.Input[str]]
+
+
 @dataclass(frozen=True)
 class Held:
     """What an attempt has had of a surface: a machine, if it got one, since when, and what it cost so far (USD)."""

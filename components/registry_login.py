@@ -1,4 +1,4 @@
-"""Who gpubench is to a registry: Google's are given our own credentials, others nothing of ours."""
+"""Who gpubench is to a registry: Google's and AWS's are given our own credentials, others nothing of ours."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ from components.interface import SurfaceError
 from placement.causes import Cause
 from placement.verdicts import CannotSay
 
+_ECR = re.compile(r"\d{12}\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com")
 _GOOGLE = re.compile(r"(?:[a-z0-9-]+-docker\.pkg\.dev|(?:[a-z]+\.)?gcr\.io)")
 
 
 def login(host: str, image: str) -> tuple[str, str] | None:
     """User and password for a registry; None where we have none of our own. Raises SurfaceError.
 
-    https://cloud.google.com/artifact-registry/docs/docker/authentication#token
+    https://cloud.google.com/artifact-registry/docs/docker/authentication#token,
+    https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html#registry-auth-token
     """
+    if found := _ECR.fullmatch(host):
+        return _of_ecr(found["region"], image)
     if not _GOOGLE.fullmatch(host):
         return None
     from components.gce.api import ApiError
@@ -34,11 +38,24 @@ def login(host: str, image: str) -> tuple[str, str] | None:
         raise refused(image, str(error)) from None
 
 
+def _of_ecr(region: str, image: str) -> tuple[str, str]:
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        answer = boto3.client("ecr", region_name=region).get_authorization_token()
+    except (BotoCoreError, ClientError) as error:
+        raise refused(image, str(error)) from None
+    user, _, password = base64.b64decode(answer["authorizationData"][0]["authorizationToken"]).decode().partition(":")
+    return user, password
+
+
 def refused(image: str, why: str) -> SurfaceError:
     """What a registry that doesn't let us in is told of."""
     return SurfaceError(
         f"benchmark.image: {image}: its registry lets nobody read it who asks like this ({why}). Log in (for Google's "
-        "registries: gcloud auth application-default login), or name the image by its digest (name@sha256:…)",
+        "registries: gcloud auth application-default login; for AWS's: aws sso login, or aws configure), or name the "
+        "image by its digest (name@sha256:…)",
         Cause.PERMISSION,
     )
 

@@ -57,10 +57,11 @@ def surface(name: str) -> Surface:
     """A surface whose cloud is the simulated one: itself where it has landed, else its stand-in."""
     from catalog import Surface as SurfaceName
 
-    if name == SurfaceName.GCE and os.environ.get(STAND_INS_VARIABLE) != "1":
-        from engine.simulated.landed import LandedGce
+    if os.environ.get(STAND_INS_VARIABLE) != "1":
+        from engine.simulated.landed import LANDED
 
-        return LandedGce()
+        if landed := LANDED.get(SurfaceName(name)):
+            return landed()
     from engine.simulated.standins import StandIn
 
     return StandIn(SurfaceName(name))

@@ -5,16 +5,16 @@ keys and values, or raises ``SettingsError`` with every mistake of the file at o
 this edge and nowhere else; the words of the messages are our own, and no message ever shows a credential.
 
 Keys (all under the project's name, ``gpubench:``): ladder, benchmark, results, budget, labels, access, placement,
-google, registry, rung. Any other ``gpubench:<name>`` must be a secret that ``gpubench:benchmark.env`` refers to by
-``{secret: <name>}``. Keys of other namespaces (``gcp:project``, ``aws:region``) belong to the providers and pass;
+google, aws, registry, rung. Any other ``gpubench:<name>`` must be a secret that ``gpubench:benchmark.env`` refers to
+by ``{secret: <name>}``. Keys of other namespaces (``gcp:project``, ``aws:region``) belong to the providers and pass;
 ``gcp:project``, ``gcp:region`` and ``aws:region`` are the defaults of ``project`` and ``region`` in a ladder entry.
 ``docs/settings.md`` has every key.
 
 Modules: ``model`` (what the program uses), ``stack_file`` and ``yaml_text`` (reading the file), ``reader`` (from config
 to settings; one module for each large key: ``ladder`` with ``entry`` and ``sold``, ``benchmark`` with ``environment``,
-``google``, ``plain_keys`` for the rest), ``shapes`` (the pydantic edge), ``mistakes`` and ``credentials`` (what
-messages say and what they never show). Importing this package loads neither pydantic nor a YAML reader: each comes when
-a file is read.
+``google``, ``amazon``, ``plain_keys`` for the rest), ``shapes`` (the pydantic edge), ``mistakes`` and ``credentials``
+(what messages say and what they never show). Importing this package loads neither pydantic nor a YAML reader: each
+comes when a file is read.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from __future__ import annotations
 from settings.credentials import looks_like_credential, names_a_secret
 from settings.mistakes import Mistake, SettingsError
 from settings.model import (
+    AWS_NETWORKS,
     BENCHMARKS,
     BOOT_DISK_GB,
     DEFAULT_ATTEMPT_MINUTES,
@@ -45,7 +46,9 @@ from settings.model import (
     PROFILES,
     PROJECT,
     SCENARIOS,
+    VOLUME_GB,
     Access,
+    Aws,
     Benchmark,
     Budget,
     Build,
@@ -62,6 +65,7 @@ from settings.model import (
 from settings.stack_file import StackFile, read_stack_file
 
 __all__ = [
+    "AWS_NETWORKS",
     "BENCHMARKS",
     "BOOT_DISK_GB",
     "DEFAULT_ATTEMPT_MINUTES",
@@ -85,7 +89,9 @@ __all__ = [
     "PROFILES",
     "PROJECT",
     "SCENARIOS",
+    "VOLUME_GB",
     "Access",
+    "Aws",
     "Benchmark",
     "Budget",
     "Build",

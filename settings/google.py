@@ -1,4 +1,4 @@
-"""The keys of Google Cloud's own: ``gpubench:registry`` and ``gpubench:google``."""
+"""``gpubench:registry``, and the key of Google Cloud's own: ``gpubench:google``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import catalog
 from catalog import Purchase, Surface
 from catalog.repositories import LEGACY_HOSTS
 from placement.ladder import Rung
+from settings import amazon
 from settings.credentials import looks_like_credential, shown_key
 from settings.mistakes import TOLD, Mistakes, did_you_mean, one_of, shown
 from settings.model import (
@@ -33,7 +34,7 @@ _REGION = r"[a-z]+-[a-z]+[0-9]+"
 _MULTI_REGIONS = ("us", "europe", "asia")
 # Regions are known by their form alone: Artifact Registry is in more of them than GPUs are, and new ones come.
 # https://cloud.google.com/artifact-registry/docs/repositories/repo-locations
-_REGISTRY = "LOCATION-docker.pkg.dev/PROJECT/REPOSITORY"
+_REGISTRY = f"LOCATION-docker.pkg.dev/PROJECT/REPOSITORY, or {amazon.ECR}"
 _SUBNET = "a subnetwork's name, or projects/PROJECT/regions/REGION/subnetworks/NAME"
 _QUOTA_ID = r"[A-Za-z0-9][A-Za-z0-9.-]{0,127}"
 _NO_DIMENSIONS = ("region", "user", "resource")
@@ -57,9 +58,8 @@ def read_registry(parsed: Mapping[str, object], mistakes: Mistakes) -> str | Non
         mistakes.add(path, shown(value), _REGISTRY, "write it without a login")
     elif "://" in value:
         mistakes.add(path, shown(value), _REGISTRY, "write it without a scheme")
-    elif re.search(r"\.dkr\.ecr(?:-fips)?\.", host) or host == "public.ecr.aws":
-        mend = "repositories of ECR come in a later version: name one of Artifact Registry, or remove the key"
-        mistakes.add(path, shown(value), _REGISTRY, mend)
+    elif amazon.is_ecr(host):
+        amazon.check_ecr(value, path, mistakes)
     elif host in LEGACY_HOSTS:
         where = LEGACY_HOSTS[host]
         mend = f"Container Registry takes no images any more: write {where}-docker.pkg.dev/PROJECT/REPOSITORY"

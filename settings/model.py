@@ -12,7 +12,19 @@ from enum import StrEnum
 from placement.ladder import Rung, Surface
 
 PROJECT = "gpubench"
-KNOWN_KEYS = ("ladder", "benchmark", "results", "budget", "labels", "access", "placement", "google", "registry", "rung")
+KNOWN_KEYS = (
+    "ladder",
+    "benchmark",
+    "results",
+    "budget",
+    "labels",
+    "access",
+    "placement",
+    "google",
+    "aws",
+    "registry",
+    "rung",
+)
 BENCHMARKS = ("resnet50", "kernels")
 PROFILES = ("smoke", "standard-cpu", "standard", "full")
 SCENARIOS = ("Offline", "Server", "SingleStream", "MultiStream")
@@ -28,6 +40,8 @@ MAX_LABELS = 40  # AWS allows 50 tags on a resource, Google Cloud 64 labels; gpu
 FLEX_START_HOURS = (10 / 60, 7 * 24)  # Google Cloud: 10 minutes to 7 days
 GOOGLE_SURFACES = (Surface.GCE, Surface.GKE, Surface.CLOUD_RUN)
 BOOT_DISK_GB = (50, 2000)  # the Deep Learning VM's image needs 50 GB (Google Cloud)
+AWS_NETWORKS = ("nat", "endpoints")  # the ways out of gpubench's own network; the first unless another is named
+VOLUME_GB = (30, 2000)  # the GPU-optimized ECS image has a root volume of 30 GB (AWS)
 MAX_QUOTA_LIMIT = 10**15  # quotas of memory count bytes
 MIN_JUSTIFICATION = 10  # characters
 
@@ -193,11 +207,29 @@ class Google:
 
 
 @dataclass(frozen=True)
+class Aws:
+    """What AWS is told beyond the ladder.
+
+    ``subnets``, ``security_groups``: existing ones, by region, where both are given; another region gets gpubench's own
+    network. ``network``: that one's way out (AWS_NETWORKS). ``volume_gb`` None: by default. ``uploader_image``: instead
+    of the public one, by digest. ``managed_instances``: ECS Managed Instances in place of an Auto Scaling group.
+    """
+
+    subnets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    security_groups: Mapping[str, str] = field(default_factory=dict)
+    network: str = AWS_NETWORKS[0]
+    volume_gb: int | None = None
+    uploader_image: str | None = None
+    managed_instances: bool = False
+
+
+@dataclass(frozen=True)
 class Settings:
     """What a stack asks for.
 
-    ``rung``: the id of a pinned rung, or None. ``registry``: ``LOCATION-docker.pkg.dev/PROJECT/REPOSITORY``, where
-    gpubench keeps its own workload's image and may push to, or None.
+    ``rung``: the id of a pinned rung, or None. ``registry``: ``LOCATION-docker.pkg.dev/PROJECT/REPOSITORY`` or
+    ``ACCOUNT.dkr.ecr.REGION.amazonaws.com/REPOSITORY``, where gpubench keeps the benchmark's image and may push to, or
+    None.
     """
 
     ladder: tuple[Rung, ...]
@@ -209,6 +241,7 @@ class Settings:
     rung: str | None = None
     placement: Placement = field(default_factory=Placement)
     google: Google = field(default_factory=Google)
+    aws: Aws = field(default_factory=Aws)
     registry: str | None = None
 
     @property

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from catalog import closest
 from settings import plain_keys
+from settings.amazon import read_aws
 from settings.benchmark import read_benchmark
 from settings.credentials import credentials_in, holds_encrypted, is_encrypted, names_a_secret, shown_key
 from settings.google import read_google, read_registry
@@ -23,6 +24,7 @@ _STRUCTURED = {
     "labels": "a mapping",
     "placement": "a mapping",
     "google": "a mapping",
+    "aws": "a mapping",
 }
 
 
@@ -56,6 +58,7 @@ def _read(values: Mapping[str, object], secret_keys: frozenset[str], source: str
     rung = read_rung(parsed, ladder, mistakes)
     placement = plain_keys.read_placement(parsed, mistakes)
     google = read_google(parsed, ladder, mistakes)
+    aws = read_aws(parsed, ladder, mistakes)
     registry = read_registry(parsed, mistakes)
     _check_other_keys(values, secret_keys, references, mistakes)
     _check_credentials(parsed, mistakes)
@@ -71,6 +74,7 @@ def _read(values: Mapping[str, object], secret_keys: frozenset[str], source: str
         rung=rung,
         placement=placement,
         google=google,
+        aws=aws,
         registry=registry,
     )
 
@@ -104,6 +108,8 @@ def _value(name: str, value: object, is_secret: bool, mistakes: Mistakes) -> obj
                 mend += "; placement takes `order`, `comparability` and `attempt_minutes`: {order: cheapest}"
             elif name == "google":
                 mend += "; google takes `subnet`, `nat`, `boot_disk_gb` and `quota_increases`: {boot_disk_gb: 200}"
+            elif name == "aws":
+                mend += "; aws takes `subnets`, `network`, `volume_gb` and the like: {volume_gb: 200}"
             mistakes.add(path, hidden(value) if name == "benchmark" else shown(value), _STRUCTURED[name], mend)
             return TOLD
     return value

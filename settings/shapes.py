@@ -112,6 +112,17 @@ class QuotaIncreaseShape(_Shape):
     dimensions: dict[str, str] | None = None
 
 
+class AwsShape(_Shape):
+    """aws."""
+
+    subnets: dict[str, list[str]] | None = None
+    security_groups: dict[str, str] | None = None
+    network: str | None = None
+    volume_gb: int | None = None
+    uploader_image: str | None = None
+    managed_instances: bool | None = None
+
+
 PLURALS = {
     "region": "regions",
     "zone": "zones",
@@ -130,6 +141,7 @@ _UNITS = {
     "hours": "hours",
     "usd": "USD",
     "boot_disk_gb": "GB",
+    "volume_gb": "GB",
 }
 _MINUTES = {
     **dict.fromkeys(("s", "sec"), 1 / 60),

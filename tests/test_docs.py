@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from settings import (
+    AWS_NETWORKS,
     BOOT_DISK_GB,
     DEFAULT_ATTEMPT_MINUTES,
     DEFAULT_BUDGET_HOURS,
@@ -29,6 +30,7 @@ from settings import (
     PRECISIONS,
     PROFILES,
     SCENARIOS,
+    VOLUME_GB,
     Comparability,
     Order,
     Settings,
@@ -36,6 +38,7 @@ from settings import (
     read_stack_file,
 )
 from settings.shapes import (
+    AwsShape,
     BenchmarkShape,
     BudgetShape,
     BuildShape,
@@ -115,6 +118,7 @@ def test_every_key_is_there() -> None:
     assert set(rows("### Budget")) == set(BudgetShape.model_fields)
     assert set(rows("### Placement")) == set(PlacementShape.model_fields)
     assert set(rows("### Google")) == set(GoogleShape.model_fields)
+    assert set(rows("### AWS")) == set(AwsShape.model_fields)
     assert set(rows("#### Quota increases")) == set(QuotaIncreaseShape.model_fields)
 
 
@@ -138,6 +142,10 @@ def test_defaults_and_limits_are_the_code_s() -> None:
     ]
     google, increase = rows("### Google"), rows("#### Quota increases")
     assert google["boot_disk_gb"][2] == f"{BOOT_DISK_GB[0]} to {BOOT_DISK_GB[1]:,}"
+    aws = rows("### AWS")
+    assert re.findall(r"`([^`]+)`", aws["network"][2])[: len(AWS_NETWORKS)] == list(AWS_NETWORKS)
+    assert aws["network"][1] == f"`{AWS_NETWORKS[0]}`"
+    assert aws["volume_gb"][2] == f"{VOLUME_GB[0]} to {VOLUME_GB[1]:,}"
     assert google["nat"][1] == f"`{str(Settings(ladder=()).google.nat).lower()}`"
     assert increase["limit"][2].startswith(f"1 to {MAX_QUOTA_LIMIT:,}:")
     assert increase["justification"][2].startswith(f"at least {MIN_JUSTIFICATION} characters")

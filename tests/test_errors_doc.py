@@ -1,31 +1,49 @@
 """docs/errors.md says what the code does: its texts are classified, its mends and permissions held against the code.
 
-docs/gce.md is held against it where both speak of the same: stack files, roles and APIs.
+docs/gce.md and docs/ecs.md are held against it where they speak of the same: stack files, roles and APIs, actions.
 """
 
 from __future__ import annotations
 
 import ast
+import json
 import re
 import textwrap
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from catalog.repositories import repository_of
+import catalog
+import cli
+from catalog import Surface
+from catalog.repositories import ecr_repository_of, repository_of
+from components.ecs import access as ecs_access
+from components.ecs import preflight as ecs_preflight
+from components.ecs.amazon import Amazon
+from components.ecs.api import Caller, Decision, Instance
+from components.ecs.names import base_name, log_group, role_name
+from components.ecs.watch import JOINS_S, Watch
 from components.gce import access, google
 from components.gce.names import service_account_id
+from components.interface import ATTEMPT_LABEL, STACK_LABEL
 from placement import quota_requests
 from placement.causes import Cause, Where, classify
 from placement.causes.model import WALKS_ON
-from placement.causes.patterns import TABLE, containers, gpubench
+from placement.causes.patterns import TABLE, amazon, containers, gpubench
 from placement.causes.patterns import google as google_patterns
 from placement.causes.patterns.model import Pattern
 from settings import Settings, SettingsError, read_stack_file
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+ON_GOOGLE, _, ON_AWS = TEXT.partition("\n## AWS: what comes up most\n")
 GCE = (ROOT / "docs" / "gce.md").read_text(encoding="utf-8")
+ECS = (ROOT / "docs" / "ecs.md").read_text(encoding="utf-8")
 MACHINE = ROOT / "components" / "gce"
 
 PROJECT, REGION = "my-project", "us-central1"
@@ -39,7 +57,16 @@ WHERE = Where(
     purchase="spot",
     principal=ACCOUNT,
 )
-"""What the page says that its examples are of."""
+AWS_ACCOUNT, AWS_REGION = "123456789012", "us-east-1"
+ON_ECS = Where(
+    surface="ecs",
+    project=AWS_ACCOUNT,
+    region=AWS_REGION,
+    tier="a10g",
+    machine_types=("g5.xlarge",),
+    purchase="spot",
+)
+"""What the page says that its examples are of, in its halves."""
 
 WALK: dict[Cause | None, str] = {
     Cause.INTERRUPTED: "the walk resumes",
@@ -50,7 +77,7 @@ WALK: dict[Cause | None, str] = {
 SECTION = re.compile(r"^### (`[a-z-]+`|none): (the walk [a-z ]+)$", re.MULTILINE)
 
 
-def section(heading: str, text: str = TEXT) -> str:
+def section(heading: str, text: str = ON_GOOGLE) -> str:
     """What is under a heading, as far as the next one of any level."""
     return re.split(r"^#+ ", text.partition(f"\n{heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
 
@@ -65,8 +92,16 @@ def plain(cell: str) -> str:
     return "" if cell == "–" else cell.replace("`", "")
 
 
-ROWS = [(found[1].strip("`"), found[2], *row) for found in SECTION.finditer(TEXT) for row in table(section(found[0]))]
-"""Cause and walk, and a row's four cells, of each text of Google's or of docker's."""
+def words(half: str) -> list[tuple[str, ...]]:
+    """Cause and walk, and a row's four cells, of each text of a cloud's or of docker's."""
+    return [
+        (found[1].strip("`"), found[2], *row)
+        for found in SECTION.finditer(half)
+        for row in table(section(found[0], half))
+    ]
+
+
+ROWS, AWS_ROWS = words(ON_GOOGLE), words(ON_AWS)
 
 
 def patterns(*modules: object) -> list[Pattern]:
@@ -74,14 +109,17 @@ def patterns(*modules: object) -> list[Pattern]:
     return [one for group in groups for one in group if isinstance(one, Pattern)]
 
 
-# -- Google's words --------------------------------------------------------------------------------------------------
+# -- the clouds' words -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("cause", "walk", "name", "text", "mend"), [(*r[:4], r[5]) for r in ROWS])
+@pytest.mark.parametrize(
+    ("where", "cause", "walk", "name", "text", "mend"),
+    [(where, *row[:4], row[5]) for where, rows in ((WHERE, ROWS), (ON_ECS, AWS_ROWS)) for row in rows],
+)
 def test_a_text_is_classified_and_mended_as_the_page_says(
-    cause: str, walk: str, name: str, text: str, mend: str
+    where: Where, cause: str, walk: str, name: str, text: str, mend: str
 ) -> None:
-    failure = classify(text.removeprefix("`").removesuffix("`"), WHERE)
+    failure = classify(text.removeprefix("`").removesuffix("`"), where)
     mine = [
         one for one in TABLE if (one.source, one.cause, one.scope) == (failure.source, failure.cause, failure.scope)
     ]
@@ -101,13 +139,23 @@ def test_every_row_of_google_s_is_there() -> None:
     assert {str(cause) for cause in Cause} - {cause for cause, *_ in ROWS} == {"unknown"}
 
 
+def test_every_row_of_aws_s_is_there() -> None:
+    rows = patterns(amazon)
+    assert len(rows) > 30
+    named = {name.strip("`") for _, _, name, *_ in AWS_ROWS}
+    assert {one.name for one in rows} - named == {"fulfilled", "steady-state"}, "those have no place in a run"
+    assert {one.name for one in rows if f"`{one.name}`" not in ON_AWS} == set()
+    assert named <= {one.name for one in patterns(amazon, google_patterns, containers, gpubench)}
+    assert {str(cause) for cause in Cause} - {cause for cause, *_ in AWS_ROWS} == {"unknown"}
+
+
 # -- commands --------------------------------------------------------------------------------------------------------
 
 
-def commands() -> list[str]:
-    """What begins with gcloud in the tables."""
-    cells = re.findall(r"`([^`]*)`", "\n".join(line for line in TEXT.splitlines() if line.startswith("|")))
-    return [cell for cell in cells if cell.startswith("gcloud ")]
+def commands(half: str, tool: str) -> list[str]:
+    """What begins with a cloud's tool in the tables."""
+    cells = re.findall(r"`([^`]*)`", "\n".join(line for line in half.splitlines() if line.startswith("|")))
+    return [cell for cell in cells if cell.startswith(f"{tool} ")]
 
 
 def test_every_command_is_one_that_the_code_gives() -> None:
@@ -128,9 +176,83 @@ def test_every_command_is_one_that_the_code_gives() -> None:
             "gcloud artifacts repositories create bench --project=images --location=us --repository-format=docker",
         )
     )
-    found = commands()
+    found = commands(ON_GOOGLE, "gcloud")
     assert len(found) >= 12
     assert [one for one in found if one not in given] == []
+    assert not commands(ON_AWS, "gcloud") and not commands(ON_GOOGLE, "aws")
+
+
+PLACE = ecs_access.Place(
+    AWS_ACCOUNT,
+    AWS_REGION,
+    "aws",
+    bucket="my-gpubench",
+    prefix="aws",
+    repository=ecr_repository_of(f"{AWS_ACCOUNT}.dkr.ecr.{AWS_REGION}.amazonaws.com/gpubench"),
+)
+CI = f"arn:aws:iam::{AWS_ACCOUNT}:user/ci"
+AWS_NEEDS = (
+    *ecs_access.EVERY_RUN,
+    *ecs_access.ON_MACHINES,
+    *ecs_access.BY_GROUP,
+    *ecs_access.PROVIDER,
+    *ecs_access.ROLES,
+    *ecs_access.PROFILE,
+    *ecs_access.NETWORK,
+    *ecs_access.NAT,
+    *ecs_access.BUCKET,
+    *ecs_access.REGISTRY,
+    *ecs_access.SECRETS,
+)
+
+
+def denied(action: str, on: str) -> ecs_access.Simulated:
+    return ecs_access.Simulated({(action, on): Decision(action, on, denied="implicitDeny")})
+
+
+def test_every_command_for_aws_is_one_that_the_code_gives() -> None:
+    mends = [classify(row[3].strip("`"), ON_ECS).mend for row in AWS_ROWS]
+    on_fargate = Where("ecs", AWS_ACCOUNT, AWS_REGION, machine_types=("fargate-4-16gb",), purchase="on-demand")
+    mends.append(classify("You've reached the limit on the number of vCPUs you can run concurrently", on_fargate).mend)
+    (need,) = ecs_access.SECRETS
+    on = PLACE.arn(need.on)
+    explicit = ecs_access.Simulated({(need.action, on): Decision(need.action, on, denied="explicitDeny")})
+    for said in (denied(need.action, on), explicit):
+        mends += [one.mend for one in ecs_access.of_needs(CI, CI, [need], PLACE, said)]
+    for service in ecs_access.SERVICE_ROLES:
+        said = denied(ecs_access.MAKE_SERVICE_ROLE, PLACE.service_role(service))
+        mends += [one.mend for one in ecs_access.of_service_role(CI, service, PLACE, said)]
+    foreign = ecr_repository_of(f"210987654321.dkr.ecr.{AWS_REGION}.amazonaws.com/bench:1.4")
+    assert foreign is not None
+    role = PLACE.role("execution")
+    (pull,) = ecs_access.of_foreign_repository(role, AWS_ACCOUNT, foreign, "")
+    wrong = ecs_access.of_account(Caller("210987654321", CI.replace(AWS_ACCOUNT, "210987654321")), AWS_ACCOUNT)
+    given = "\n".join(
+        (
+            *mends,
+            pull.mend,
+            wrong.mend,
+            quota_requests.command("ec2", "L-3819A6DF", 4, AWS_REGION),
+            never_joined(),
+        )
+    )
+    found = commands(ON_AWS, "aws")
+    assert len(found) >= 20
+    assert [one for one in found if one not in given and one not in LOGIN] == []
+    assert f"{role} lacks {pull.permission}" in ON_AWS
+    assert f"{wrong.principal} lacks {wrong.permission}" in ON_AWS
+
+
+LOGIN = ("aws sso login", "aws sts get-caller-identity")
+"""A person's own commands; the texts that name them are components.ecs.amazon's."""
+
+
+def never_joined() -> str:
+    """What the watch says of a machine that doesn't join its cluster."""
+    launched = datetime(2026, 11, 21, tzinfo=UTC)
+    watch = Watch(Amazon(), AWS_ACCOUNT, AWS_REGION, "1", now=lambda: launched + timedelta(seconds=JOINS_S))
+    one = Instance(AWS_REGION, "i-0123456789abcdef0", "running", "g5.xlarge", "use1-az4", launched=launched)
+    return watch._never_joined(one)
 
 
 def test_the_permissions_are_those_that_the_preflight_asks_about() -> None:
@@ -139,14 +261,30 @@ def test_the_permissions_are_those_that_the_preflight_asks_about() -> None:
     assert table("| permission | role | what for |" + rights) == wanted
 
 
+def test_the_actions_are_those_that_the_preflight_asks_about() -> None:
+    asked = ON_AWS.partition("| action | on | what for |")[2].partition("\n\n")[0]
+    wanted = [[f"`{n.action}`", f"`{n.on}`", n.why] for n in AWS_NEEDS]
+    found = table("| action | on | what for |" + asked)
+    assert found[:-2] == wanted
+    assert [row[0] for row in found[-2:]] == [f"`{ecs_access.HAND_OVER}`", f"`{ecs_access.MAKE_SERVICE_ROLE}`"]
+    # Whatever else the preflight may ask for would be missing here.
+    groups = {
+        name
+        for name, value in vars(ecs_access).items()
+        if isinstance(value, tuple) and value and all(isinstance(one, ecs_access.Need) for one in value)
+    }
+    assert sum(len(getattr(ecs_access, name)) for name in groups) == len(wanted)
+
+
 # -- the machine -----------------------------------------------------------------------------------------------------
 
 
-def agent_causes() -> set[tuple[str, str]]:
-    """Code and cause of each `Cause(…)` of the agent's."""
+def agent_causes(*names: str) -> set[tuple[str, str]]:
+    """Code and cause of each `Cause(…)` of these files."""
     calls = [
         node
-        for node in ast.walk(ast.parse((MACHINE / "agent.py").read_text(encoding="utf-8")))
+        for name in names
+        for node in ast.walk(ast.parse((MACHINE / name).read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Cause" and node.args
     ]
     words = [[arg.value if isinstance(arg, ast.Constant) else None for arg in call.args[:2]] for call in calls]
@@ -164,22 +302,35 @@ def boot_causes() -> set[tuple[str, str]]:
 
 def test_every_code_of_the_machine_s_is_there_with_its_cause_and_mend() -> None:
     rows = table(section("## On the machine"))
-    agent, boot = agent_causes(), boot_causes()
+    agent, boot = agent_causes("agent.py", "../uploads.py"), boot_causes()
     assert len(agent) >= 12 and len(boot) >= 12
     assert {(code.strip("`"), cause) for code, cause, *_ in rows} == agent | boot
-    said = "".join((MACHINE / name).read_text(encoding="utf-8") for name in ("agent.py", "boot.sh"))
+    said = "".join((MACHINE / name).read_text(encoding="utf-8") for name in ("agent.py", "../uploads.py", "boot.sh"))
     said = re.sub(r"[`\\]", "", said)
+    assert [row[3] for row in rows if plain(row[3]) not in said] == []
+
+
+def test_every_code_of_the_uploader_s_is_there_with_its_cause_and_mend() -> None:
+    rows = table(section("## AWS: in the task", ON_AWS))
+    names = ("../ecs/uploader.py", "../uploads.py")
+    causes = agent_causes(*names)
+    assert len(causes) >= 10
+    assert {(code.strip("`"), cause) for code, cause, *_ in rows} == causes
+    said = "".join((MACHINE / name).read_text(encoding="utf-8") for name in names).replace("`", "")
     assert [row[3] for row in rows if plain(row[3]) not in said] == []
 
 
 # -- stack files -----------------------------------------------------------------------------------------------------
 
 
-def read(body: str, folder: Path) -> Settings:
+GCE_LADDER = f"gpubench:ladder: [{{surface: gce, project: {PROJECT}, region: {REGION}, tier: l4}}]\n"
+ECS_LADDER = f'gpubench:ladder: [{{surface: ecs, account: "{AWS_ACCOUNT}", region: {AWS_REGION}, tier: a10g}}]\n'
+
+
+def read(body: str, folder: Path, *, ladder: str = GCE_LADDER, name: str = "Pulumi.dev.yaml") -> Settings:
     if not body.startswith("config:"):
-        ladder = f"gpubench:ladder: [{{surface: gce, project: {PROJECT}, region: {REGION}, tier: l4}}]\n"
         body = "config:\n" + textwrap.indent(ladder + body, "  ")
-    path = folder / "Pulumi.dev.yaml"
+    path = folder / name
     path.write_text(body, encoding="utf-8")
     file = read_stack_file(path)
     return Settings.from_config(file.values, file.secret_keys, source=path.name)
@@ -190,6 +341,14 @@ def test_mistakes(tmp_path: Path) -> None:
     (printed,) = re.findall(r"^```text mistakes\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
     with pytest.raises(SettingsError) as caught:
         read(written, tmp_path)
+    assert str(caught.value) == printed.rstrip("\n")
+
+
+def test_mistakes_of_a_file_for_aws(tmp_path: Path) -> None:
+    (written,) = re.findall(r"^```yaml mistakes of Pulumi.aws.yaml\n(.*?)^```$", ON_AWS, re.MULTILINE | re.DOTALL)
+    (printed,) = re.findall(r"^```text mistakes of Pulumi.aws.yaml\n(.*?)^```$", ON_AWS, re.MULTILINE | re.DOTALL)
+    with pytest.raises(SettingsError) as caught:
+        read(written, tmp_path, name="Pulumi.aws.yaml")
     assert str(caught.value) == printed.rstrip("\n")
 
 
@@ -214,3 +373,131 @@ def test_the_guide_s_roles_and_apis_are_those_that_are_needed() -> None:
     asked = {google.COMPUTE, google.QUOTAS, google.REGISTRY, google.PROJECTS, google.IAM, google.STORAGE}
     agent = (MACHINE / "agent.py").read_text(encoding="utf-8")
     assert asked | set(re.findall(r"https://([a-z]+\.googleapis\.com)", agent)) == apis
+
+
+AWS_EXAMPLES = re.findall(r"^```yaml\n(.*?)^```$", ECS, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("body", AWS_EXAMPLES)
+def test_the_aws_guide_s_stack_files_are_right(body: str, tmp_path: Path) -> None:
+    found = read(body, tmp_path, ladder=ECS_LADDER, name="Pulumi.aws.yaml")
+    assert {rung.surface for rung in found.ladder} == {"ecs"} and all(rung.place.project for rung in found.ladder)
+    if body.startswith("config:"):
+        assert found.results.kind == "s3" and found.benchmark.image
+        # On ECR a repository has one name of images: another one than the stack's is made by nobody.
+        if found.benchmark.build is not None:
+            assert found.registry == found.benchmark.image.partition(":")[0]
+
+
+def test_the_aws_guide_s_migration_is_what_the_command_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (body,) = [one for one in AWS_EXAMPLES if "cpu" in one]
+    (printed,) = re.findall(r"^```text migrate\n(.*?)^```$", ECS, re.MULTILINE | re.DOTALL)
+    (tmp_path / "Pulumi.aws.yaml").write_text(body, encoding="utf-8")
+    monkeypatch.setattr(cli, "PROJECT_ROOT", tmp_path)
+    assert cli.main(["migrate", "--stack", "aws", "--to", "us-west-2"]) == 0
+    assert capsys.readouterr().out == printed
+    moved = read((tmp_path / "Pulumi.aws-us-west-2.yaml").read_text(encoding="utf-8"), tmp_path, name="Pulumi.x.yaml")
+    assert {rung.place.region for rung in moved.ladder} == {"us-west-2"}
+
+
+# -- who may do it, on AWS -------------------------------------------------------------------------------------------
+
+
+@cache
+def statements() -> list[dict[str, Any]]:
+    """Of the policy that docs/ecs.md has to be copied."""
+    (written,) = re.findall(r"^```json policy\n(.*?)^```$", ECS, re.MULTILINE | re.DOTALL)
+    # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html: without white space.
+    assert len(re.sub(r"\s", "", written)) <= 6144, "a managed policy takes no more characters"
+    found = json.loads(written)
+    assert found["Version"] == "2012-10-17"
+    return list(found["Statement"])
+
+
+def listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def allowing(action: str, on: str) -> Iterator[dict[str, Any]]:
+    for one in statements():
+        actions, resources = listed(one["Action"]), listed(one["Resource"])
+        if any(fnmatchcase(action, each) for each in actions) and any(fnmatchcase(on, each) for each in resources):
+            yield one
+
+
+@pytest.mark.parametrize("need", AWS_NEEDS, ids=lambda need: need.action)
+def test_the_policy_allows_what_the_preflight_asks_about(need: ecs_access.Need) -> None:
+    assert any("Condition" not in one for one in allowing(need.action, PLACE.arn(need.on)))
+
+
+def test_the_policy_hands_on_the_stack_s_roles_alone_and_to_whom_they_are() -> None:
+    for what in ("instance", "execution", "task", "infrastructure"):
+        role = PLACE.role(what)
+        (one,) = allowing(ecs_access.HAND_OVER, role)
+        to = one["Condition"]["StringEquals"]["iam:PassedToService"]
+        assert ecs_preflight._passed_to(role) in to
+    assert not list(allowing(ecs_access.HAND_OVER, f"arn:aws:iam::{AWS_ACCOUNT}:role/admin"))
+    for service in ecs_access.SERVICE_ROLES:
+        (one,) = allowing(ecs_access.MAKE_SERVICE_ROLE, PLACE.service_role(service))
+        assert service in one["Condition"]["StringEquals"]["iam:AWSServiceName"]
+
+
+_SERVICES = {
+    "autoscaling": "autoscaling",
+    "ec2": "ec2",
+    "ecr": "ecr",
+    "ecs": "ecs",
+    "iam": "iam",
+    "logs": "logs",
+    "secretsmanager": "secretsmanager",
+    "servicequotas": "service-quotas",
+    "ssm": "ssm",
+}
+"""Services whose actions are called as their operations are, as IAM calls them, and as botocore does."""
+
+
+@cache
+def operations(service: str) -> frozenset[str]:
+    import botocore.session
+
+    return frozenset(botocore.session.Session().get_service_model(_SERVICES[service]).operation_names)
+
+
+def test_the_policy_s_actions_exist() -> None:
+    written = {action for one in statements() for action in listed(one["Action"])}
+    assert len(written) > 80
+    parts = {(action.partition(":")[0], action.partition(":")[2]) for action in written - {ecs_access.HAND_OVER}}
+    assert {service for service, _ in parts} == {*_SERVICES, "s3"}
+    known = {(service, name) for service, name in parts if service in _SERVICES}
+    assert {(s, name) for s, name in known if not any(fnmatchcase(one, name) for one in operations(s))} == set()
+
+
+def test_the_policy_allows_what_gpubench_itself_asks_of_aws() -> None:
+    tree = ast.parse((ROOT / "components" / "ecs" / "amazon.py").read_text(encoding="utf-8"))
+    called = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    called |= {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    camel = {"".join(part.capitalize() for part in name.split("_")).lower() for name in called if "_" in name}
+    allowed = {action for one in statements() for action in listed(one["Action"])}
+    asked: dict[str, list[str]] = {}  # several services have an operation of one name: any of them will do
+    for service in _SERVICES:
+        for name in operations(service):
+            if name.lower() in camel:
+                asked.setdefault(name, []).append(f"{service}:{name}")
+    assert {"RunTask", "TerminateInstances", "DescribeScalingActivities", "SimulatePrincipalPolicy"} <= asked.keys()
+    assert [
+        names for names in asked.values() if not any(fnmatchcase(one, each) for one in names for each in allowed)
+    ] == []
+    for action in ("s3:ListBucket", "s3:GetBucketTagging"):
+        assert list(allowing(action, PLACE.arn("bucket")))
+
+
+def test_the_aws_guide_names_things_as_they_are_called() -> None:
+    left = section("## What is made, and what is left", ECS)
+    roles = [role_name("aws", what) for what in ("instance", "execution", "task")]
+    for name in (base_name("x")[:-1], log_group("aws"), *roles, STACK_LABEL, ATTEMPT_LABEL):
+        assert f"`{name}" in left, name
+    codes = {code for row in table(section("## Quotas", ECS)) for code in re.findall(r"`(L-[0-9A-F]+)`", row[1])}
+    sold = catalog.offers(surface=Surface.ECS)
+    assert codes == {one.quota_id for offer in sold for purchase in offer.purchases for one in offer.quotas(purchase)}

@@ -72,6 +72,11 @@ def google(text: str, ladder: str | None = None) -> str:
     return f"{ladder or rung(f'{CENTRAL}, tier: l4')}\ngpubench:google: {{{text}}}"
 
 
+def aws(text: str, ladder: str | None = None) -> str:
+    """A config whose ladder has one rung on ECS unless another is given."""
+    return f"{ladder or f'gpubench:ladder: [{{{EAST}, tier: t4}}]'}\ngpubench:aws: {{{text}}}"
+
+
 GOOD_INCREASE = {
     "quota_id": "NVIDIA-L4-GPUS-per-project-region",
     "limit": "4",
@@ -344,9 +349,13 @@ BROKEN = [
             ("a scheme", "https://us-docker.pkg.dev/my-project/bench", "without a scheme"),
             ("a login", "https://me:hunter22@us-docker.pkg.dev/my-project/bench", "without a login"),
             ("a token", f"us-docker.pkg.dev/my-project/{GITHUB}", "without a login"),
-            ("ECR", "012345678901.dkr.ecr.us-east-1.amazonaws.com/bench", "repositories of ECR come in a later version"),
-            ("ECR FIPS", "012345678901.dkr.ecr-fips.us-east-1.amazonaws.com/bench", "repositories of ECR come in a later version"),
-            ("ECR Public", "public.ecr.aws/acme/bench", "repositories of ECR come in a later version"),
+            ("ECR FIPS", "012345678901.dkr.ecr-fips.us-east-1.amazonaws.com/bench", "FIPS endpoints"),
+            ("ECR of China", "012345678901.dkr.ecr.cn-north-1.amazonaws.com.cn/bench", "China's regions"),
+            ("ECR's account", "my-account.dkr.ecr.us-east-1.amazonaws.com/bench", "get-caller-identity"),
+            ("ECR's region", "012345678901.dkr.ecr.us-eats-1.amazonaws.com/bench", "did you mean us-east-1?"),
+            ("ECR with a tag", "012345678901.dkr.ecr.us-east-1.amazonaws.com/bench:1", "without a tag: bench"),
+            ("ECR without a repository", "012345678901.dkr.ecr.us-east-1.amazonaws.com", "mend the repository's name"),
+            ("ECR Public", "public.ecr.aws/acme/bench", "named in benchmark.image"),
             ("Container Registry", "gcr.io/my-project", "write us-docker.pkg.dev/PROJECT/REPOSITORY"),
             ("Container Registry in Europe", "eu.gcr.io/my-project/bench", "write europe-docker.pkg.dev/PROJECT/REPOSITORY"),
             ("another registry", "ghcr.io/acme/bench", "named in benchmark.image"),
@@ -449,6 +458,26 @@ BROKEN = [
     # -- flex-start with several machine types
     Broken("flex-start of two shapes", rung(f"{CENTRAL}, tier: l4, machine_types: [g2-standard-4, g2-standard-8], purchase: flex-start"), (("ladder[0].machine_types", "g2-standard-4 and g2-standard-8 with flex-start; allowed: one machine type with flex-start on gce"),)),
     Broken("flex-start of two shapes, among others", rung("surface: gce, regions: [us-central1, us-east4], tier: l4, machine_types: [g2-standard-4, g2-standard-8], purchases: [spot, flex-start]"), (("ladder[0].machine_types", "an entry of its own"),)),
+    # -- aws
+    Broken("aws is a text", f"{LOCAL}\ngpubench:aws: nat", (("aws", "aws takes `subnets`"),)),
+    Broken("aws is a list", f"{LOCAL}\ngpubench:aws: [nat]", (("aws", "a mapping with keys out of subnets"),)),
+    Broken("aws without a rung", f"{LOCAL}\ngpubench:aws: {{volume_gb: 200}}", (("aws", "add such a rung"),)),
+    Broken("unknown aws key", aws("subnet: subnet-0a1b2c3d"), (("aws.subnet", "did you mean subnets?"),)),
+    Broken("subnets as a list", aws("subnets: [subnet-0a1b2c3d]"), (("aws.subnets", "a mapping"),)),
+    Broken("one subnet as a text", aws("subnets: {us-east-1: subnet-0a1b2c3d}"), (("aws.subnets.us-east-1", "write us-east-1: [subnet-0a1b2c3d]"),)),
+    Broken("subnets of a region that isn't in the ladder", aws("security_groups: {us-west-2: sg-0a1b2c3d}, subnets: {us-west-2: [subnet-0a1b2c3d]}"), (("aws.subnets.us-west-2", "regions of the ladder's rungs on ecs (us-east-1)"),)),
+    Broken("no subnets", aws("security_groups: {us-east-1: sg-0a1b2c3d}, subnets: {us-east-1: []}"), (("aws.subnets.us-east-1", "at least one subnet"),)),
+    Broken("a VPC as subnet", aws("security_groups: {us-east-1: sg-0a1b2c3d}, subnets: {us-east-1: [vpc-0a1b2c3d]}"), (("aws.subnets.us-east-1[0]", "describe-subnets"),)),
+    Broken("a subnet twice", aws("security_groups: {us-east-1: sg-0a1b2c3d}, subnets: {us-east-1: [subnet-0a1b2c3d, subnet-0a1b2c3d]}"), (("aws.subnets.us-east-1[1]", "each subnet once"),)),
+    Broken("subnets without a security group", aws("subnets: {us-east-1: [subnet-0a1b2c3d]}"), (("aws.security_groups.us-east-1", "beside the region's subnets"),)),
+    Broken("a security group without subnets", aws("security_groups: {us-east-1: sg-0a1b2c3d}"), (("aws.security_groups.us-east-1", "name the region's subnets"),)),
+    Broken("a security group's name", aws("subnets: {us-east-1: [subnet-0a1b2c3d]}, security_groups: {us-east-1: default}"), (("aws.security_groups.us-east-1", "describe-security-groups"),)),
+    Broken("unknown network", aws("network: natt"), (("aws.network", "did you mean nat?"),)),
+    Broken("network and subnets", aws("network: nat, security_groups: {us-east-1: sg-0a1b2c3d}, subnets: {us-east-1: [subnet-0a1b2c3d]}"), (("aws.network", "without subnets of yours"),)),
+    Broken("volume too small", aws("volume_gb: 8"), (("aws.volume_gb", "the machine's image alone needs 30 GB"),)),
+    Broken("volume with its unit", aws("volume_gb: 200 GB"), (("aws.volume_gb", "volume_gb: 200, a plain number"),)),
+    Broken("uploader by tag", aws("uploader_image: 'public.ecr.aws/lambda/python:3.12'"), (("aws.uploader_image", "with a digest"),)),
+    Broken("managed instances of a reservation", aws("managed_instances: true", f"gpubench:ladder: [{{{EAST}, zone: use1-az1, tier: t4, machine_type: g4dn.xlarge, purchase: reserved, reservation: cr-0a1b2c3d4e5f60718}}]"), (("aws.managed_instances", "take reserved out"),)),
     # -- secrets
     Broken("token in clear", bench(f"env: {{HF_TOKEN: {PASSWORD}}}"), (("benchmark.env.HF_TOKEN", "pulumi config set --secret gpubench:HF_TOKEN"),)),
     Broken("password in clear", bench(f"env: {{DB_PASSWORD: {PASSWORD}}}"), (("benchmark.env.DB_PASSWORD", "{secret: DB_PASSWORD}"),)),

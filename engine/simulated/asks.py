@@ -97,6 +97,8 @@ def labels_of(type_token: str, inputs: Mapping[str, Any], find: Find) -> dict[st
     if "nstanceGroupManager" in type_token:
         template = _template(inputs, find)
         found.update(_texts((template or {}).get("labels")))
+    if "clusterCapacityProviders" in type_token:
+        found.update(_texts((find("ecs/cluster:", str(inputs.get("clusterName") or "")) or {}).get("tags")))
     node = inputs.get("nodeConfig")
     if isinstance(node, Mapping):
         found.update(_texts(node.get("resourceLabels")))
@@ -137,6 +139,10 @@ def ask_of(type_token: str, inputs: Mapping[str, Any], find: Find) -> Ask | None
     }
     if type_token.startswith("aws:ecs/service:"):
         return _fargate_service(inputs, find)
+    if type_token.startswith("aws:ecs/clusterCapacityProviders:"):
+        return _fargate_cluster(inputs, find)
+    if type_token.startswith("aws:ecs/capacityProvider:"):
+        return _managed_instances(inputs)
     if not type_token.startswith(("gcp:", "aws:autoscaling/group:")):
         return None
     return readers[kind](inputs, find) if kind in readers else None
@@ -382,6 +388,35 @@ def _fargate_service(inputs: Mapping[str, Any], find: Find) -> Ask | None:
         size=int(_number(inputs.get("desiredCount")) or 0),
         service_account=_optional(task.get("executionRoleArn")),
         image=task_image(task),
+    )
+
+
+def _fargate_cluster(inputs: Mapping[str, Any], find: Find) -> Ask | None:
+    """A cluster whose tasks run on Fargate, a machine for each that waits. The task is named like the cluster."""
+    strategy = [str(s.get("capacityProvider")) for s in _items(inputs.get("defaultCapacityProviderStrategies"))]
+    if not any(provider.startswith("FARGATE") for provider in strategy):
+        return None
+    task = str(inputs.get("clusterName") or "")
+    service = {"region": inputs.get("region"), "desiredCount": 0, "launchType": "FARGATE", "taskDefinition": task}
+    strategies = [{"capacityProvider": provider} for provider in strategy]
+    ask = _fargate_service({**service, "capacityProviderStrategies": strategies}, find)
+    return replace(ask, most=1) if ask else None
+
+
+def _managed_instances(inputs: Mapping[str, Any]) -> Ask | None:
+    """A capacity provider that starts machines of EC2 by itself, one for each task that waits."""
+    template = _mapping(_mapping(inputs.get("managedInstancesProvider")).get("instanceLaunchTemplate"))
+    types = [str(t) for t in _list(_mapping(template.get("instanceRequirements")).get("allowedInstanceTypes"))]
+    if not types:
+        return None
+    spot = template.get("capacityOptionType") == "SPOT"
+    return Ask(
+        surface="ecs",
+        region=str(inputs.get("region") or "us-east-1"),
+        shapes=tuple(shape("ecs", t) for t in types),
+        purchase=(Purchase.SPOT if spot else Purchase.ON_DEMAND).value,
+        size=0,
+        most=1,
     )
 
 

@@ -596,7 +596,7 @@ class Capacity:
             why = words.RUN_GPU_COUNT if found[0].kind == "quota" else words.RUN_NO_INSTANCE
             revision = f"{holding.name}-00001-{hexes(holding.id, count=3)}"
             self.sight(holding.attempt, source, why if ask.is_job else words.run_not_ready(revision, why))
-        elif holding.type_token.startswith("aws:ecs/service:"):
+        elif holding.type_token.startswith(("aws:ecs/service:", "aws:ecs/clusterCapacityProviders:")):
             self.sight(
                 holding.attempt, Source.TASK, words.FARGATE_STOCKOUT if found[0].kind == "stock" else found[0].text
             )

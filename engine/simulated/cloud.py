@@ -537,7 +537,7 @@ class Cloud:
     def _keep(self, holding: Holding) -> None:
         self._capacity.add(holding)
         self._by_id[(holding.type_token, holding.id)] = holding
-        for reference in {holding.id, holding.name, holding.outputs.get("selfLink"), holding.outputs.get("arn")}:
+        for reference in _references(holding):
             if isinstance(reference, str):
                 self._references.setdefault(reference, []).append(holding)
         holding.scales = self._scales(holding)
@@ -548,7 +548,7 @@ class Cloud:
 
     def _remove(self, holding: Holding) -> None:
         self._by_id.pop((holding.type_token, holding.id), None)
-        for reference in {holding.id, holding.name, holding.outputs.get("selfLink"), holding.outputs.get("arn")}:
+        for reference in _references(holding):
             if isinstance(reference, str) and holding in self._references.get(reference, []):
                 self._references[reference].remove(holding)
         self._capacity.drop(holding)
@@ -564,7 +564,7 @@ class Cloud:
         ask = holding.ask
         if ask is None:
             return False
-        if not holding.type_token.startswith("aws:"):
+        if not holding.type_token.startswith("aws:autoscaling/"):
             return ask.most is not None
         group = holding.outputs.get("arn")
         for other in self._capacity.holdings:
@@ -673,7 +673,7 @@ class Cloud:
         )
         if zones and not inputs.get("region"):
             region = region_of(str(zones[0]), "ecs") or region
-        prefix = {"LaunchTemplate": "lt", "Vpc": "vpc", "Subnet": "subnet", "SecurityGroup": "sg"}.get(kind)
+        prefix = _EC2_IDS.get(kind) if service == "ec2" else None
         folder = {"Group": "autoScalingGroup", "CapacityProvider": "capacity-provider"}.get(
             kind, kind[0].lower() + kind[1:]
         )
@@ -681,6 +681,10 @@ class Cloud:
         id_ = f"{prefix}-{hexes(self.scenario.seed, kind, name, self._made)}" if prefix else name
         if kind == "Cluster" or (kind in ("CapacityProvider", "Service", "TaskDefinition") and service == "ecs"):
             id_ = arn
+        elif not prefix and service not in ("iam", "s3") and inputs.get("region"):
+            id_ = f"{name}@{region}"  # as the provider imports it: each region has names of its own
+        if kind == "RolePolicy":  # its name is the role's own matter
+            id_ = f"{inputs.get('role')}:{name}"
         outputs["arn"] = arn
         if kind == "LaunchTemplate":
             outputs["latestVersion"], outputs["defaultVersion"] = 1, 1
@@ -705,9 +709,30 @@ def _resource(holding: Holding) -> Resource:
     )
 
 
+def _references(holding: Holding) -> set[Any]:
+    """What other resources may name it by."""
+    outputs = holding.outputs
+    return {holding.id, holding.name, outputs.get("selfLink"), outputs.get("arn"), outputs.get("family")}
+
+
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of inputs that nobody else holds."""
     return {str(key): copy.deepcopy(value) for key, value in values.items()}
+
+
+_EC2_IDS = {
+    "Eip": "eipalloc",
+    "InternetGateway": "igw",
+    "LaunchTemplate": "lt",
+    "NatGateway": "nat",
+    "RouteTable": "rtb",
+    "RouteTableAssociation": "rtbassoc",
+    "SecurityGroup": "sg",
+    "Subnet": "subnet",
+    "Vpc": "vpc",
+    "VpcEndpoint": "vpce",
+}
+"""What the ids begin with that EC2 makes up: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/resource-ids.html."""
 
 
 def _cloud_of(type_token: str) -> str:

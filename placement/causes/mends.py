@@ -66,8 +66,8 @@ def image_or_pull(facts: Facts, where: Where) -> str:
 
 def disk(_facts: Facts, where: Where) -> str:
     """An image, unpacked, is larger than the disk that it is pulled to."""
-    setting = ", gpubench:google: {boot_disk_gb: N}" if where.surface == "gce" else ""
-    return f"The boot disk is too small for the image: take a larger one{setting}."
+    setting = {"gce": ", gpubench:google: {boot_disk_gb: N}", "ecs": ", gpubench:aws: {volume_gb: N}"}
+    return f"The boot disk is too small for the image: take a larger one{setting.get(where.surface or '', '')}."
 
 
 def google_permission(facts: Facts, where: Where) -> str:
@@ -246,19 +246,19 @@ def _vcpu(facts: Facts, where: Where, purchase: str) -> str:
     kind = "Spot" if purchase == "spot" else "On-Demand"
     region = _option("region", facts.region or where.region)
     needs = {
-        (known.quota_id, known.amount)
+        (known.service, known.quota_id, known.amount)
         for machine_type in where.machine_types
         for offer in catalog.offers(surface="ecs", machine_type=machine_type)
         for known in offer.quotas(purchase)
     }
-    if len({code for code, _ in needs}) != 1:
+    if len({code for _, code, _ in needs}) != 1:
         return (
             f"Ask for more {kind} vCPU of the machine type's family{figures}: aws service-quotas list-service-quotas "
             f"--service-code ec2{region} names the quota."
         )
-    code, need = min(needs, key=lambda each: each[1])
+    service, code, need = min(needs, key=lambda each: each[2])
     limit = facts.quota.limit if facts.quota and facts.quota.limit else 0.0
-    how = quota_requests.command("ec2", code, limit + need, facts.region or where.region)
+    how = quota_requests.command(service, code, limit + need, facts.region or where.region)
     return f"Ask for more {kind} vCPU{figures}: {how}"
 
 

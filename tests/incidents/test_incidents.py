@@ -220,8 +220,9 @@ def test_what_people_read(drilled: Drilled) -> None:
 
 def test_nothing_is_left_and_the_budget_holds(drilled: Drilled) -> None:
     done, (low, high) = drilled.done, drilled.must.usd
-    outlive = ("gcp:storage/bucket:Bucket", "gcp:artifactregistry/repository:Repository")  # results, and images
-    left = [one for one in done.cloud.leftovers(drill.SCENARIO_STACK) if one.type_token not in outlive]
+    # Results, images, and who a stack's machines are: these stay from one attempt to the next, and cost nothing.
+    outlive = ("gcp:storage/", "gcp:artifactregistry/", "aws:s3/", "aws:ecr/", "aws:iam/", "aws:cloudwatch/")
+    left = [one for one in done.cloud.leftovers(drill.SCENARIO_STACK) if not one.type_token.startswith(outlive)]
     assert done.machines_left == () and left == []
     assert all(machine.ended for machine in done.cloud.machines())
     assert low <= done.usd <= high and done.usd <= done.settings.budget.usd

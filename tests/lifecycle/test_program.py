@@ -341,7 +341,7 @@ def test_a_surface_that_is_not_built_yet_is_refused_in_words(project: Project) -
     for command in ("up", "preview"):
         refused = project.run(command, check=False)
         assert refused.returncode == 2, refused.stdout
-        assert "surface gke isn't built yet; this version runs gce, local" in refused.stdout
+        assert "surface gke isn't built yet; this version runs ecs, gce, local" in refused.stdout
 
 
 def test_bad_config_is_refused_before_anything_happens(project: Project) -> None:

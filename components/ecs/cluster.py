@@ -1,0 +1,398 @@
+"""EcsGpuCluster: the capacity of one attempt on ECS, which is one machine of EC2 that ends by itself."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+
+from catalog import Purchase
+from catalog.repositories import ecr_repository_of
+from components.ecs import images, names
+from components.ecs.network import ENDPOINTS, NAT, RunNetwork, RunNetworkArgs
+from components.ecs.roles import RunRoles
+from components.ecs.task import Runs, TaskArgs, task_definition
+from components.interface import CapacityComponent
+
+_USER_DATA = Path(__file__).with_name("user_data.sh")
+_MAX_USER_DATA = 16 * 1024  # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/user-data.html
+_LEAST_S = 600
+_MANAGED_MOST_S = 14 * 24 * 3600
+# ECS drains a machine that it manages when it is 14 days old
+# (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/managed-instances-patching.html).
+_IDLE_S = 60  # after so long without a task ECS ends a machine that it manages
+
+
+@dataclass(frozen=True, kw_only=True)
+class EcsGpuClusterArgs:
+    """What a rung and an attempt say, and what stands around them.
+
+    ``machine_types``: of EC2, best first. ``reservation``: the id of a Capacity Reservation (``cr-…``), for purchase
+    ``reserved``. ``zones``: ids of those that may be used; empty: all of the region that the catalogue knows.
+    ``max_seconds``: for so long the machine may be held, 10 minutes at the least. ``begun``: when the attempt began;
+    ``wait_s``: how long it may look for a machine.
+
+    ``base_name``: see names.base_name; all of the attempt is called that. ``task``: what is carried out. ``roles``: the
+    stack's. ``subnets``, ``security_group``, ``network``: see RunNetworkArgs. ``managed_instances``: ECS itself starts
+    the machine, for a fee (https://aws.amazon.com/ecs/managed-instances/pricing/); a reserved one never. ``labels``: as
+    tags, for all that bears them. ``hooks``: for each resource that is made. ``after``: what has to be in place before
+    a machine is asked for, the roles before all.
+    """
+
+    region: str
+    stack: str
+    machine_types: tuple[str, ...]
+    purchase: Purchase
+    max_seconds: float
+    begun: datetime
+    base_name: str
+    task: TaskArgs
+    roles: RunRoles
+    labels: Mapping[str, str]
+    zones: tuple[str, ...] = ()
+    reservation: str | None = None
+    wait_s: float = 0.0
+    subnets: tuple[str, ...] = ()
+    security_group: str | None = None
+    network: str = NAT
+    volume_gb: int = images.DEFAULT_DISK_GB
+    managed_instances: bool = False
+    hooks: pulumi.ResourceHookBinding | None = None
+    after: Sequence[pulumi.Resource] = ()
+
+
+class EcsGpuCluster(CapacityComponent):
+    """A cluster with one machine in whichever zone, of whichever of the types, has it; and the task it carries out.
+
+    An Auto Scaling group asks for the machine in one zone after the other by itself, and is made whatever becomes of
+    that: who waits for the machine reads the group's activities, because the group's own state says nothing. It is
+    asked for at once and not when a task waits for it: a shortage shows in seconds.
+
+    Three things end the machine, each if the one before it failed: the run resource sets the group's size to 0; a
+    scheduled action of the group does at the attempt's end; and the machine powers itself off after its time, and is
+    ended by that. A group that was told to have none makes no other.
+
+    No resource of one attempt is changed into another attempt's: their names have the attempt's in them. The network
+    alone stays: it holds no capacity.
+    """
+
+    cluster: aws.ecs.Cluster
+    group: aws.autoscaling.Group | None = None
+    """None with ECS Managed Instances."""
+    provider: aws.ecs.CapacityProvider
+    definition: aws.ecs.TaskDefinition
+    network: RunNetwork
+
+    def __init__(self, name: str, args: EcsGpuClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        """Raises RunError, which the engine shows without a traceback, where the arguments contradict each other."""
+        _check(args)
+        super().__init__("gpubench:index:EcsGpuCluster", name, {}, opts)
+        self._args, self._prefix, self._tail = args, name, names.tail(args.base_name)
+        self._tags = names.tags({**args.labels, "Name": args.base_name})
+        managed = args.managed_instances and args.purchase is not Purchase.RESERVED
+        self.network = RunNetwork(
+            f"{name}-network",
+            RunNetworkArgs(
+                region=args.region,
+                zones=args.zones,
+                subnets=args.subnets,
+                security_group=args.security_group,
+                way=args.network,
+                reads_secrets=bool(args.task.secrets),
+                labels=args.labels,
+                hooks=args.hooks,
+            ),
+            pulumi.ResourceOptions(parent=self),
+        )
+        self.cluster = cluster(self._named("cluster"), args.base_name, args.region, self._tags, self._child())
+        self.definition = task_definition(
+            self._named("task"),
+            args.task,
+            Runs.MANAGED if managed else Runs.EC2,
+            base=args.base_name,
+            region=args.region,
+            log_group=names.log_group(args.stack),
+            roles=args.roles,
+            tags=self._tags,
+            opts=self._child(),
+        )
+        self.provider = self._managed_provider() if managed else self._scaled_provider(self._group())
+        self.handles = {
+            **self.network.handles,
+            "provider": self.provider.name,
+            # ECS starts the machines that it manages when a task waits for one.
+            "waits_for": "task" if managed else "machine",
+        }
+        aws.ecs.ClusterCapacityProviders(
+            self._named("providers"),
+            region=args.region,
+            cluster_name=self.cluster.name,
+            capacity_providers=[self.provider.name],
+            default_capacity_provider_strategies=[{"capacity_provider": self.provider.name, "weight": 1}],
+            opts=self._child(),
+        )
+        self.register_outputs({"baseName": args.base_name})
+
+    def _child(self, **more: Any) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=self, hooks=self._args.hooks, **more)
+
+    def _named(self, what: str) -> str:
+        return f"{self._prefix}-{what}-{self._tail}"
+
+    def _template(self) -> aws.ec2.LaunchTemplate:
+        args = self._args
+        reserved = args.purchase is Purchase.RESERVED
+        return aws.ec2.LaunchTemplate(
+            self._named("template"),
+            name=args.base_name,
+            region=args.region,
+            description=f"gpubench: {args.base_name}",
+            image_id=images.AMI,
+            instance_type=args.machine_types[0],  # the group's policy says it anew, with all of them
+            iam_instance_profile={"arn": args.roles.instance_profile_arn},
+            metadata_options={
+                "http_endpoint": "enabled",
+                "http_tokens": "required",
+                # An answer to another hop than the machine itself is not for us.
+                "http_put_response_hop_limit": 1,
+                "instance_metadata_tags": "disabled",
+            },
+            network_interfaces=[
+                {
+                    "device_index": 0,
+                    "associate_public_ip_address": "false",
+                    "delete_on_termination": "true",
+                    "security_groups": [self.network.security_group],
+                }
+            ],
+            block_device_mappings=[
+                {
+                    "device_name": images.ROOT_DEVICE,
+                    "ebs": {
+                        "volume_size": args.volume_gb,
+                        "volume_type": "gp3",
+                        "throughput": images.DISK_MB_S,
+                        "encrypted": "true",
+                        "delete_on_termination": "true",
+                    },
+                }
+            ],
+            # So it ends when it powers itself off, and nothing of it is left.
+            instance_initiated_shutdown_behavior="terminate",
+            capacity_reservation_specification=(
+                {"capacity_reservation_target": {"capacity_reservation_id": args.reservation}} if reserved else None
+            ),
+            monitoring={"enabled": False},
+            # The group hands its own tags to the machine alone.
+            tag_specifications=[
+                {"resource_type": kind, "tags": self._tags} for kind in ("volume", "network-interface")
+            ],
+            user_data=self.cluster.name.apply(partial(user_data, max_seconds=run_seconds(args.max_seconds))),
+            update_default_version=True,
+            tags=self._tags,
+            opts=self._child(delete_before_replace=True),
+        )
+
+    def _group(self) -> aws.autoscaling.Group:
+        args, template = self._args, self._template()
+        is_spot = args.purchase is Purchase.SPOT
+        group = aws.autoscaling.Group(
+            self._named("group"),
+            name=args.base_name,
+            region=args.region,
+            min_size=0,
+            max_size=1,
+            desired_capacity=1,
+            vpc_zone_identifiers=list(self.network.subnets),
+            mixed_instances_policy={
+                "launch_template": {
+                    "launch_template_specification": {
+                        "launch_template_id": template.id,
+                        "version": template.latest_version.apply(str),
+                    },
+                    "overrides": [{"instance_type": one} for one in args.machine_types],
+                },
+                "instances_distribution": {
+                    "on_demand_base_capacity": 0,
+                    "on_demand_percentage_above_base_capacity": 0 if is_spot else 100,
+                    "on_demand_allocation_strategy": "prioritized",
+                    # Where a machine is likeliest to stay, and among those the cheapest.
+                    "spot_allocation_strategy": "price-capacity-optimized",
+                },
+            },
+            # A machine that AWS says will be taken back is replaced before it is.
+            capacity_rebalance=is_spot,
+            # Managed termination protection needs it: ECS takes it off a machine that has no task any more.
+            protect_from_scale_in=True,
+            health_check_type="EC2",
+            health_check_grace_period=0,
+            # Its creation would wait without a word until it times out; the run resource waits, and says why.
+            wait_for_capacity_timeout="0",
+            ignore_failed_scaling_activities=True,
+            # Gone with its machine, protected or not.
+            force_delete=True,
+            tags=[
+                {"key": key, "value": value, "propagate_at_launch": True}
+                # ECS puts this one on a group that it scales; what isn't declared would be taken off again.
+                for key, value in {**self._tags, "AmazonECSManaged": "true"}.items()
+            ],
+            # ECS and whoever gives the attempt up change it; the name is one, and can't be had twice.
+            opts=self._child(
+                ignore_changes=["desiredCapacity"],
+                delete_before_replace=True,
+                depends_on=[*args.after, *self.network.ways_out],
+            ),
+        )
+        aws.autoscaling.Schedule(
+            self._named("end"),
+            scheduled_action_name=f"{args.base_name}-end",
+            region=args.region,
+            autoscaling_group_name=group.name,
+            start_time=ends_at(args.begun, args.wait_s, args.max_seconds),
+            min_size=0,
+            max_size=0,
+            desired_capacity=0,
+            opts=self._child(),
+        )
+        self.group = group
+        return group
+
+    def _scaled_provider(self, group: aws.autoscaling.Group) -> aws.ecs.CapacityProvider:
+        args = self._args
+        return aws.ecs.CapacityProvider(
+            self._named("provider"),
+            name=args.base_name,
+            region=args.region,
+            auto_scaling_group_provider={
+                "auto_scaling_group_arn": group.arn,
+                "managed_scaling": {
+                    "status": "ENABLED",
+                    "target_capacity": 100,
+                    "minimum_scaling_step_size": 1,
+                    "maximum_scaling_step_size": 1,
+                },
+                "managed_termination_protection": "ENABLED",
+                # It would hold a machine that is to end for as long as a task runs on it: up to two days.
+                "managed_draining": "DISABLED",
+            },
+            tags=self._tags,
+            opts=self._child(delete_before_replace=True),
+        )
+
+    def _managed_provider(self) -> aws.ecs.CapacityProvider:
+        """ECS starts a machine of one of the types when a task asks for it, and ends it when it has none.
+
+        It looks after its machines itself: image, disk encryption, metadata service and power-off are AWS's.
+        """
+        args = self._args
+        if args.roles.infrastructure_role_arn is None:
+            raise pulumi.RunError(f"{args.base_name}: managed instances need the stack's infrastructure role")
+        return aws.ecs.CapacityProvider(
+            self._named("provider"),
+            name=args.base_name,
+            region=args.region,
+            cluster=self.cluster.name,
+            managed_instances_provider={
+                "infrastructure_role_arn": args.roles.infrastructure_role_arn,
+                "propagate_tags": "CAPACITY_PROVIDER",
+                "infrastructure_optimization": {"scale_in_after": _IDLE_S},
+                "instance_launch_template": {
+                    "ec2_instance_profile_arn": args.roles.instance_profile_arn,
+                    "capacity_option_type": "SPOT" if args.purchase is Purchase.SPOT else "ON_DEMAND",
+                    "network_configuration": {
+                        "subnets": list(self.network.subnets),
+                        "security_groups": [self.network.security_group],
+                    },
+                    "storage_configuration": {"storage_size_gib": args.volume_gb},
+                    "instance_requirements": {
+                        # AWS wants both; the types say all.
+                        "vcpu_count": {"min": 1},
+                        "memory_mib": {"min": 1},
+                        "allowed_instance_types": list(args.machine_types),
+                    },
+                },
+            },
+            tags=self._tags,
+            opts=self._child(delete_before_replace=True, depends_on=[*args.after, *self.network.ways_out]),
+        )
+
+
+def cluster(
+    resource: str, base: str, region: str, tags: Mapping[str, str], opts: pulumi.ResourceOptions
+) -> aws.ecs.Cluster:
+    """An attempt's cluster. What Container Insights measures costs by the metric, and nobody looks at it."""
+    return aws.ecs.Cluster(
+        resource,
+        name=base,
+        region=region,
+        settings=[{"name": "containerInsights", "value": "disabled"}],
+        tags=dict(tags),
+        opts=opts,
+    )
+
+
+def user_data(cluster_name: str, max_seconds: int) -> str:
+    """What a machine runs when it boots, in base64. Raises ValueError if it is more than EC2 takes."""
+    script = _USER_DATA.read_text().replace("@CLUSTER@", cluster_name).replace("@MAX_SECONDS@", str(max_seconds))
+    if (size := len(script.encode())) > _MAX_USER_DATA:
+        raise ValueError(f"user data has {size} bytes, and EC2 takes {_MAX_USER_DATA}")
+    return base64.b64encode(script.encode()).decode()
+
+
+def run_seconds(seconds: float) -> int:
+    """After how long a machine powers itself off."""
+    return max(_LEAST_S, int(seconds))
+
+
+def ends_at(begun: datetime, wait_s: float, max_seconds: float) -> str:
+    """When the group's scheduled action ends what is left of an attempt: all the time that it may have is over."""
+    end = begun.astimezone(UTC) + timedelta(seconds=wait_s + run_seconds(max_seconds))
+    return (end + timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:00Z")  # the service looks once a minute
+
+
+def check_reach(region: str, way: str, subnets: Sequence[str], task: TaskArgs) -> None:
+    """Raises RunError for images, and for a bucket, that a network without a way to the internet can't reach."""
+    if way != ENDPOINTS or subnets:
+        return
+    if task.results_region not in (None, region):
+        raise pulumi.RunError(
+            f"gpubench:results: {task.results}: its bucket is in {task.results_region}, and a network with `endpoints` "
+            f"alone reaches buckets of {region} only; name one there, or write network: nat"
+        )
+    for key, image in (
+        ("gpubench:benchmark: image", task.image),
+        ("gpubench:aws: uploader_image", task.uploader_image or images.UPLOADER_IMAGE),
+    ):
+        found = ecr_repository_of(image)
+        if found is None or found.region != region:
+            raise pulumi.RunError(
+                f"{key}: {image}: a network with `endpoints` alone reaches images in ECR of {region} only; copy it "
+                "there, or write network: nat"
+            )
+
+
+def _check(args: EcsGpuClusterArgs) -> None:
+    def refuse(what: str) -> None:
+        raise pulumi.RunError(f"{args.base_name}: {what}")
+
+    if not args.machine_types:
+        refuse("no machine type")
+    if wrong := [one for one in args.machine_types if one.startswith(names.FARGATE) or "." not in one]:
+        refuse(f"{', '.join(wrong)}: no machine type of EC2")
+    if args.purchase not in (Purchase.ON_DEMAND, Purchase.SPOT, Purchase.RESERVED):
+        refuse(f"{args.purchase} isn't sold on AWS; write on-demand, spot or reserved")
+    if (args.purchase is Purchase.RESERVED) != (args.reservation is not None):
+        refuse("a reservation is named if, and only if, the purchase is `reserved`")
+    if args.reservation is not None and not re.fullmatch(r"cr-[0-9a-f]{8,17}", args.reservation):
+        refuse(f"reservation: {args.reservation}: not the id of a Capacity Reservation (cr-…)")
+    if args.managed_instances and args.max_seconds > _MANAGED_MOST_S:
+        refuse(f"ECS ends the machines that it manages after {_MANAGED_MOST_S // 86400} days; lower max_hours")
+    check_reach(args.region, args.network, args.subnets, args.task)

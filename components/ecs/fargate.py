@@ -1,0 +1,125 @@
+"""EcsFargateTask: the capacity of one attempt on Fargate, which is none until its task runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from catalog import Purchase
+from components.ecs import images, names
+from components.ecs.cluster import check_reach, cluster
+from components.ecs.network import NAT, RunNetwork, RunNetworkArgs
+from components.ecs.roles import RunRoles
+from components.ecs.task import Runs, TaskArgs, task_definition
+from components.interface import CapacityComponent
+
+ON_DEMAND, SPOT = "FARGATE", "FARGATE_SPOT"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EcsFargateTaskArgs:
+    """As EcsGpuClusterArgs, as far as there is no machine.
+
+    ``machine_type``: a size as the catalogue names it (``fargate-4-16gb``). ``volume_gb``: of the task's own disk,
+    which the image is unpacked on; at most 200.
+    """
+
+    region: str
+    stack: str
+    machine_type: str
+    purchase: Purchase
+    base_name: str
+    task: TaskArgs
+    roles: RunRoles
+    labels: Mapping[str, str]
+    zones: tuple[str, ...] = ()
+    subnets: tuple[str, ...] = ()
+    security_group: str | None = None
+    network: str = NAT
+    volume_gb: int = images.DEFAULT_DISK_GB
+    hooks: pulumi.ResourceHookBinding | None = None
+    after: Sequence[pulumi.Resource] = ()
+
+
+class EcsFargateTask(CapacityComponent):
+    """A cluster without machines, and the task that is run on it: the same container, on CPUs alone.
+
+    Fargate has no limit on a task's life, so the uploader ends it: it is the task's essential container, and ends when
+    the run's time is over.
+    """
+
+    cluster: aws.ecs.Cluster
+    definition: aws.ecs.TaskDefinition
+    network: RunNetwork
+    provider: str
+    """The capacity provider that the task is run with."""
+
+    def __init__(self, name: str, args: EcsFargateTaskArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        """Raises RunError where the arguments contradict each other."""
+        _check(args)
+        super().__init__("gpubench:index:EcsFargateTask", name, {}, opts)
+        tail = names.tail(args.base_name)
+        tags = names.tags({**args.labels, "Name": args.base_name})
+        child = pulumi.ResourceOptions(parent=self, hooks=args.hooks)
+        self.provider = SPOT if args.purchase is Purchase.SPOT else ON_DEMAND
+        self.network = RunNetwork(
+            f"{name}-network",
+            RunNetworkArgs(
+                region=args.region,
+                zones=args.zones,
+                subnets=args.subnets,
+                security_group=args.security_group,
+                way=args.network,
+                reads_secrets=bool(args.task.secrets),
+                labels=args.labels,
+                hooks=args.hooks,
+            ),
+            pulumi.ResourceOptions(parent=self),
+        )
+        # A task may be run as soon as its cluster is there: then all that it needs is.
+        before = pulumi.ResourceOptions(depends_on=[*args.after, *self.network.ways_out])
+        self.cluster = cluster(
+            f"{name}-cluster-{tail}", args.base_name, args.region, tags, pulumi.ResourceOptions.merge(child, before)
+        )
+        low, high = images.FARGATE_DISK_GB
+        self.definition = task_definition(
+            f"{name}-task-{tail}",
+            args.task,
+            Runs.FARGATE,
+            base=args.base_name,
+            region=args.region,
+            log_group=names.log_group(args.stack),
+            roles=args.roles,
+            tags=tags,
+            opts=child,
+            machine_type=args.machine_type,
+            disk_gb=min(max(args.volume_gb, low), high),
+        )
+        aws.ecs.ClusterCapacityProviders(
+            f"{name}-providers-{tail}",
+            region=args.region,
+            cluster_name=self.cluster.name,
+            capacity_providers=[ON_DEMAND, SPOT],
+            default_capacity_provider_strategies=[{"capacity_provider": self.provider, "weight": 1}],
+            opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[self.definition])),
+        )
+        self.handles = {**self.network.handles, "provider": self.provider, "waits_for": "task"}
+        self.register_outputs({"baseName": args.base_name})
+
+
+def _check(args: EcsFargateTaskArgs) -> None:
+    def refuse(what: str) -> None:
+        raise pulumi.RunError(f"{args.base_name}: {what}")
+
+    try:
+        images.fargate_size(args.machine_type)
+    except ValueError as error:
+        refuse(str(error))
+    if args.task.gpus:
+        refuse("Fargate has no GPU at all; name a machine type of EC2, or tier cpu")
+    if args.purchase not in (Purchase.ON_DEMAND, Purchase.SPOT):
+        refuse(f"Fargate isn't sold {args.purchase}; write on-demand or spot")
+    check_reach(args.region, args.network, args.subnets, args.task)

@@ -1,0 +1,508 @@
+"""Surface `ecs`: GPU machines of EC2 in ECS clusters, and Fargate for tier `cpu`.
+
+See `components.interface.Surface`, which this module implements.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+import pulumi
+
+import results_folder
+from benchmark_job.bucket import Bucket, BucketError, Fetch
+from benchmark_job.order import RunOrder
+from components import image_digest, sdk
+from components.ecs import images, names
+from components.ecs import sweep as sweeping
+from components.ecs.api import AwsError, EcsApi, TaskOrder
+from components.ecs.watch import Watch
+from components.interface import (
+    ATTEMPT_LABEL,
+    STACK_LABEL,
+    Capacity,
+    Control,
+    Execution,
+    Held,
+    Standings,
+    SurfaceError,
+)
+from components.redaction import Redactor
+from components.waiting import GONE, MachineGone, wait_for_capacity
+from placement.causes import Cause, Where, classify
+from placement.clock import SystemClock
+from placement.ladder import Rung
+from placement.ledger import Attempt
+from placement.verdicts import CannotSay, Preflight
+
+if TYPE_CHECKING:
+    from components.ecs.api import AwsApi
+    from settings import Settings
+
+T = TypeVar("T")
+
+UPLOADS = True
+
+POLL_S = 10.0
+_UPLOAD_GRACE_S = 60.0  # a task that has ended may have put its last objects there a moment before
+_OVERHEAD_S = 45 * 60.0  # a pull of tens of GB and the last upload: what a run's task takes beside the run itself
+_TOKEN = 64  # characters of a client token (ecs, RunTask)
+
+
+def check(settings: Settings) -> None:
+    """See `components.interface.Surface`."""
+    if settings.results.kind != "s3":
+        raise SurfaceError(
+            f"gpubench:results: {settings.results.url}: a task on ECS can't write there. Name a bucket of S3, which is "
+            "made if it isn't there: gpubench:results: s3://my-gpubench/results",
+            Cause.BAD_REQUEST,
+        )
+    if settings.benchmark.image is None:
+        raise SurfaceError(
+            "gpubench:benchmark: a task on ECS runs a container, and `image` names none. For the built-in workload: "
+            "image: ACCOUNT.dkr.ecr.REGION.amazonaws.com/workload:1 and build: {containerfile: workload/Containerfile} "
+            "(docs/ecs.md)",
+            Cause.BAD_REQUEST,
+        )
+    if settings.benchmark.code is not None:
+        raise SurfaceError(
+            "gpubench:benchmark.code: a task on ECS has no checkout of it. Put the code into the image (with "
+            "benchmark.build a changed file makes another run due), and remove code",
+            Cause.BAD_REQUEST,
+        )
+    _check_registry(settings)
+    if nobodys := [rung.id for rung in _rungs(settings) if rung.place.project is None]:
+        raise SurfaceError(
+            f"gpubench:ladder: {nobodys[0]}: account is missing, and what is declared has to name it; `aws sts "
+            'get-caller-identity --query Account` prints yours: write account: "123456789012"',
+            Cause.BAD_REQUEST,
+        )
+    accounts = list(dict.fromkeys(str(rung.place.project) for rung in _rungs(settings)))
+    if len(accounts) > 1:
+        raise SurfaceError(
+            f"gpubench:ladder: rungs on ecs in accounts {', '.join(accounts)}: one stack's credentials are one "
+            "account's. Give each account a stack of its own, or pin a rung",
+            Cause.BAD_REQUEST,
+        )
+
+
+def _check_registry(settings: Settings) -> None:
+    """On ECR an image's whole name is its repository's: one that is pushed elsewhere than into ours goes nowhere."""
+    from catalog.repositories import ecr_repository_of
+
+    image, registry = settings.benchmark.image, settings.registry
+    own = ecr_repository_of(registry) if registry else None
+    pushed = ecr_repository_of(image) if image else None
+    if settings.benchmark.build is None or own is None or pushed is None or pushed == own:
+        return
+    raise SurfaceError(
+        f"gpubench:benchmark.image: {image}: on ECR that is a repository of its own, and gpubench:registry makes "
+        f"{registry}. Write image: {registry}:{image.rpartition(':')[2] if image else 'TAG'}",
+        Cause.BAD_REQUEST,
+    )
+
+
+def resolve_image(image: str) -> str:
+    """See `components.interface.Surface`."""
+    return image_digest.resolve(image)
+
+
+def preflight(stack: str, settings: Settings) -> Preflight:
+    """See `components.interface.Surface`."""
+    from components.ecs.preflight import EcsPreflight
+
+    return EcsPreflight(api(), stack, settings)
+
+
+def declare_standing(name: str, standings: Standings, opts: pulumi.ResourceOptions) -> pulumi.ComponentResource | None:
+    """See `components.interface.Surface`."""
+    places = [rung.place for rung in standings.rungs if rung.place.project and rung.place.region]
+    if not places:
+        return None
+    sdk.load("pulumi_aws", "cloudwatch", "ecr", "iam", "s3", "secretsmanager")
+    from components.ecs.standing import EcsStanding, EcsStandingArgs
+
+    settings = standings.settings
+    there = _what_is_there(settings, standings.stack) if standings.adopts else _There()
+    return EcsStanding(
+        name,
+        EcsStandingArgs(
+            settings=settings,
+            stack=standings.stack,
+            account=str(places[0].project),
+            regions=tuple(dict.fromkeys(str(place.region) for place in places)),
+            secrets=standings.secrets,
+            labels=standings.labels,
+            network=settings.aws.network,
+            managed_instances=settings.aws.managed_instances,
+            uploader_image=settings.aws.uploader_image,
+            bucket_exists=there.bucket,
+            bucket_ours=there.bucket_ours,
+            bucket_region=there.bucket_region,
+            registry_exists=there.registry,
+            registry_ours=there.registry_ours,
+            hooks=standings.hooks,
+        ),
+        opts,
+    )
+
+
+def declare(name: str, capacity: Capacity, opts: pulumi.ResourceOptions) -> pulumi.ComponentResource:
+    """See `components.interface.Surface`. Imported only now: pulumi_aws takes a second and 100 MB."""
+    sdk.load("pulumi_aws", "autoscaling", "ec2", "ecs")
+    from components.ecs.cluster import EcsGpuCluster, EcsGpuClusterArgs
+    from components.ecs.fargate import EcsFargateTask, EcsFargateTaskArgs
+    from components.ecs.standing import EcsStanding
+    from components.ecs.task import TaskArgs
+
+    rung, settings, standing = capacity.rung, capacity.settings, capacity.standing
+    assert isinstance(standing, EcsStanding) and rung.place.region
+    assert capacity.image is not None, "checked before anything is declared"
+    order, region, aws = capacity.orders[0], rung.place.region, settings.aws
+    task = TaskArgs(
+        image=capacity.image,
+        attempt=capacity.attempt,
+        results=order.store,
+        results_region=standing.results_region,
+        timeout_s=order.timeout_s,
+        gpus=0 if rung.tier == "cpu" else max(1, rung.count),
+        argv=order.argv,
+        env=order.env,
+        secrets=standing.secrets[region],
+        uploader_image=_uploader_image(settings, str(rung.place.project), region, str(order.stamps.get("stack", ""))),
+    )
+    if rung.machine_types[0].startswith(names.FARGATE):
+        return EcsFargateTask(
+            name,
+            EcsFargateTaskArgs(
+                region=region,
+                stack=str(order.stamps.get("stack", "")),
+                machine_type=rung.machine_types[0],
+                purchase=rung.purchase,
+                base_name=names.base_name(capacity.attempt),
+                task=task,
+                roles=standing.roles,
+                labels=capacity.labels,
+                zones=capacity.search_zones,
+                subnets=aws.subnets.get(region, ()),
+                security_group=aws.security_groups.get(region),
+                network=aws.network,
+                volume_gb=aws.volume_gb or images.DEFAULT_DISK_GB,
+                hooks=capacity.hooks,
+                after=[standing],
+            ),
+            opts,
+        )
+    return EcsGpuCluster(
+        name,
+        EcsGpuClusterArgs(
+            region=region,
+            stack=str(order.stamps.get("stack", "")),
+            machine_types=rung.machine_types,
+            purchase=rung.purchase,
+            max_seconds=capacity.hours * 3600,
+            begun=capacity.begun,
+            base_name=names.base_name(capacity.attempt),
+            task=task,
+            roles=standing.roles,
+            labels=capacity.labels,
+            zones=capacity.search_zones,
+            reservation=rung.reservation,
+            wait_s=60 * settings.placement.attempt_minutes,
+            subnets=aws.subnets.get(region, ()),
+            security_group=aws.security_groups.get(region),
+            network=aws.network,
+            volume_gb=aws.volume_gb or images.DEFAULT_DISK_GB,
+            managed_instances=aws.managed_instances,
+            hooks=capacity.hooks,
+            after=[standing],
+        ),
+        opts,
+    )
+
+
+def _uploader_image(settings: Settings, account: str, region: str, stack: str) -> str | None:
+    """None: the public one. A network without a way to the internet has it by the stack's own cache."""
+    aws = settings.aws
+    if aws.uploader_image or aws.network == "nat" or region in aws.subnets:
+        return aws.uploader_image
+    return images.cached_uploader_image(account, region, stack)
+
+
+def execute(order: RunOrder, execution: Execution, control: Control) -> None:
+    """See `components.interface.Surface`. Waits for the task, then brings home what it measures, as it comes."""
+    carry_out(api(), order, execution, control)
+
+
+def alive(attempt: Attempt) -> bool:
+    """See `components.interface.Surface`."""
+    return _said(lambda: sweeping.alive(api(), attempt))
+
+
+def sweep(attempt: Attempt) -> None:
+    """See `components.interface.Surface`."""
+
+    def swept() -> None:
+        # What costs nothing is the engine's to delete, which knows it from its state; a machine must go now.
+        left = [(what, why) for what, why in sweeping.sweep(api(), attempt).left if what.startswith(sweeping.MACHINES)]
+        if left:
+            listed = "\n".join(f"{what}: {why}" for what, why in left)
+            raise SurfaceError(f"attempt {attempt.id} still has a machine:\n{listed}", Cause.TRANSIENT)
+
+    _said(swept)
+
+
+def held(attempt: Attempt, rung: Rung) -> Held:
+    """See `components.interface.Surface`. What can't be asked now counts as nothing held: the ledger needs its end."""
+    try:
+        return sweeping.held(api(), attempt, rung, datetime.now(UTC))
+    except (AwsError, CannotSay) as error:
+        pulumi.log.debug(f"what {attempt.id} held isn't known: {error}")
+        return Held()
+
+
+def api() -> AwsApi:
+    """The real one; it asks nobody until it is used."""
+    global _api
+    if _api is None:
+        from components.ecs.amazon import Amazon
+
+        _api = Amazon()
+    return _api
+
+
+_api: AwsApi | None = None
+
+
+def carry_out(api_: EcsApi, order: RunOrder, execution: Execution, control: Control) -> None:
+    """As `execute`, asking this API. Raises SurfaceError where no task comes to run, or none of its results."""
+    assert order.project and order.region
+    where = Where(surface="ecs", project=order.project, region=order.region, tier=order.tier)
+    bucket = Bucket(order.store)
+    # What the benchmark prints is in CloudWatch Logs; in the bucket there are the uploader's own notes.
+    notes = execution.log.with_suffix(f".{names.UPLOADER}.log")
+    fetch = Fetch(bucket, order.run, order.attempt, execution.folder, notes)
+    try:
+        if _said(fetch.advance):
+            return  # an earlier update was killed while it waited for these
+        came = order.attempt in _said(partial(bucket.attempts, order.run))
+        group = names.log_group(str(order.stamps.get("stack", "")))
+        watch = Watch(api_, order.project, order.region, order.attempt, log_group=group, came=came)
+        wait = partial(
+            wait_for_capacity,
+            lambda: _said(watch.seen),
+            where=where,
+            clock=SystemClock(),
+            limit_s=order.wait_s,
+            poll_s=POLL_S,
+            say=control.say,
+            stopped=execution.is_stopped,
+        )
+        task = ""
+        with suppress(MachineGone):  # what it left is sealed, and its last objects may come a moment later
+            if order.handles.get("waits_for") == "task":
+                # Nothing asks for a machine but a task.
+                task = _run_task(api_, order, watch)
+                wait()
+            else:
+                wait()
+                task = _run_task(api_, order, watch)
+        _follow(api_, order, execution, control, watch, fetch, task)
+    except SurfaceError as failed:
+        # What is tried again in place, and the next update after this engine's death, go on with the machine.
+        if control.engine_is_gone() or classify(str(failed), where).cause is Cause.TRANSIENT:
+            raise
+        _give_back(api_, order, control)
+        raise
+    if order.ends_machine:
+        _give_back(api_, order, control)
+
+
+def _give_back(api_: EcsApi, order: RunOrder, control: Control) -> None:
+    """It must ask for no more machines, whatever becomes of us, and idle on none."""
+    try:
+        _said(partial(sweeping.shrink, api_, str(order.region), order.attempt))
+    except SurfaceError as error:
+        control.say(f"its group could not be told to ask for no more machines: {error}")
+
+
+def _run_task(api_: EcsApi, order: RunOrder, watch: Watch) -> str:
+    """Start the run's task, or find it; its ARN. Raises SurfaceError with what it was refused for."""
+    base, handles = names.base_name(order.attempt), order.handles
+    stamps = json.dumps(dict(order.stamps), sort_keys=True)
+    task = TaskOrder(
+        region=str(order.region),
+        cluster=base,
+        definition=base,
+        # The same for the same run of an attempt: what was started before is not started again.
+        token=hashlib.sha256(f"{order.attempt}/{order.run}".encode()).hexdigest()[:_TOKEN],
+        started_by=order.attempt,
+        provider=handles.get("provider", base),
+        subnets=tuple(one for one in handles.get("subnets", "").split(",") if one),
+        security_groups=tuple(one for one in handles.get("security_group", "").split(",") if one),
+        environment={
+            names.BENCHMARK: {"GPUBENCH_STAMPS": stamps},
+            names.UPLOADER: {"GPUBENCH_RUN": order.run, "GPUBENCH_STAMPS": stamps},
+        },
+        tags={
+            STACK_LABEL: str(order.stamps.get("stack", "")).lower(),
+            ATTEMPT_LABEL: order.attempt.lower(),
+        },
+    )
+    started = _said(partial(api_.run_task, task))
+    if not started.tasks:
+        raise SurfaceError(_said(partial(watch.why_refused, started.refusals)))
+    watch.follow(started.tasks[0])
+    return started.tasks[0].arn
+
+
+@dataclass
+class _Log:
+    """The benchmark's own output, from CloudWatch Logs into the run's log, without secrets."""
+
+    api: EcsApi
+    region: str
+    group: str
+    stream: str
+    execution: Execution
+    _token: str = ""
+    _redactor: Redactor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._redactor = Redactor(self.execution.secrets.values())
+        self.execution.log.unlink(missing_ok=True)  # an earlier update's; it is read anew, from its beginning
+
+    def read(self) -> None:
+        """Write what has come since. What a log says is no reason for a run to fail."""
+        with suppress(AwsError):
+            while True:
+                page = self.api.log_events(self.region, self.group, self.stream, self._token)
+                if page.lines:
+                    with self.execution.log.open("a", encoding="utf-8") as log:
+                        log.writelines(f"{self._redactor.text(line)}\n" for line in page.lines)
+                if page.token == self._token or not page.lines:
+                    return
+                self._token = page.token
+
+
+def _follow(
+    api_: EcsApi,
+    order: RunOrder,
+    execution: Execution,
+    control: Control,
+    watch: Watch,
+    fetch: Fetch,
+    task: str,
+) -> None:
+    """Bring the run's results home until they are whole, or its task is gone. ``task`` empty: it went unseen."""
+    begun, told, asked_to_stop = datetime.now(UTC), "", False
+    base, region = names.base_name(order.attempt), str(order.region)
+    group = names.log_group(str(order.stamps.get("stack", "")))
+    log = _Log(api_, region, group, names.log_stream(base, names.BENCHMARK, task.rpartition("/")[2]), execution)
+    deadline = time.monotonic() + order.timeout_s + _OVERHEAD_S
+    gone_since: float | None = None
+    while not _said(fetch.advance):
+        log.read()
+        progress = _said(partial(watch.progress, task))
+        step = progress.phase or progress.status.lower()
+        if step and step != told:
+            control.say(f"{step} in task {task.rpartition('/')[2] or base}")
+            told = step
+        if execution.is_stopped() and not asked_to_stop and task:
+            asked_to_stop = True
+            _said(partial(api_.stop_task, region, base, task, "gpubench: stopped on request"))
+        now = time.monotonic()
+        gone_since = (gone_since or now) if progress.gone or not task else None
+        if gone_since is not None and now - gone_since >= _UPLOAD_GRACE_S:
+            why = _why_gone(progress.taken, progress.failures, progress.reason, stopped=execution.is_stopped())
+            _seal(order, execution, begun, why)
+            break
+        if now > deadline:
+            raise SurfaceError(
+                f"nothing came of run {order.run} within {timedelta(seconds=order.timeout_s + _OVERHEAD_S)}, and its "
+                "task doesn't say why",
+                Cause.INTERRUPTED,  # another machine may do better; this attempt asks for none any more
+            )
+        if control.engine_is_gone():
+            raise SurfaceError("the engine that ordered the run is gone")
+        time.sleep(POLL_S)
+    log.read()
+
+
+def _why_gone(taken: str, failures: tuple[tuple[str, str], ...], reason: str, *, stopped: bool) -> str:
+    """What a task that left no manifest ended of, in the cloud's words or its own."""
+    if stopped:
+        return "it was stopped on request; run `gpubench up` again to go on"
+    return taken or "\n".join(text for _, text in failures) or reason or GONE
+
+
+def _seal(order: RunOrder, execution: Execution, begun: datetime, why: str) -> None:
+    """Make whole what a task left that couldn't do it itself: what was measured is kept."""
+    failure = classify(why, Where(surface="ecs", project=order.project, region=order.region))
+    interrupted = failure.cause in (Cause.INTERRUPTED, Cause.UNKNOWN)
+    folder = results_folder.ResultsFolder(execution.folder, {**order.stamps, "attempt": order.attempt})
+    folder.seal(
+        results_folder.Status.INTERRUPTED if interrupted else results_folder.Status.FAILED,
+        exit_code=1,
+        started_at=begun,
+        finished_at=datetime.now(UTC),
+        cause=results_folder.Cause(str(failure.cause), failure.code, why, failure.mend),
+        made_by="wrapper",
+    )
+
+
+@dataclass(frozen=True)
+class _There:
+    """What of a stack's standing is there already, and whether an update of this stack made it."""
+
+    bucket: bool = False
+    bucket_ours: bool = False
+    bucket_region: str | None = None
+    registry: bool = False
+    registry_ours: bool = False
+
+
+def _rungs(settings: Settings) -> list[Rung]:
+    rungs = [settings.pinned_rung] if settings.pinned_rung else settings.ladder
+    return [rung for rung in rungs if rung.surface == "ecs"]
+
+
+def _what_is_there(settings: Settings, stack: str) -> _There:
+    """Asks AWS; a preview without credentials says so, and assumes that there is nothing yet."""
+    from catalog.repositories import ecr_repository_of
+
+    own = ecr_repository_of(settings.registry) if settings.registry else None
+    tag = (STACK_LABEL, stack.lower())
+    try:
+        bucket = api().bucket(str(settings.results.bucket))
+        registry = api().repository_tags(own.region, own.account, own.name) if own else None
+    except (AwsError, CannotSay) as error:
+        if pulumi.runtime.is_dry_run():
+            pulumi.log.warn(f"{error}; this preview assumes that bucket and registry aren't there yet")
+            return _There()
+        raise SurfaceError(str(error), Cause.PERMISSION) from None
+    return _There(
+        bucket=bucket is not None,
+        bucket_ours=bucket is not None and tag in bucket.tags.items(),
+        bucket_region=bucket.region if bucket else None,
+        registry=registry is not None,
+        registry_ours=tag in (registry or {}).items(),
+    )
+
+
+def _said(ask: Callable[[], T]) -> T:
+    """An answer; what refuses it, in the cloud's own words, as the surface's error."""
+    try:
+        return ask()
+    except CannotSay as error:
+        raise SurfaceError(str(error), Cause.PERMISSION) from None
+    except (AwsError, BucketError) as error:
+        raise SurfaceError(str(error)) from None
