@@ -272,7 +272,9 @@ def _destroy(options: argparse.Namespace) -> int:
     from benchmark_job import store
 
     root = _store(options.stack)
-    _announced_engine(options).destroy()
+    engine = _announced_engine(options)
+    _end_what_is_under_way(root, options.stack)
+    engine.destroy()
     if options.results:
         url = _store_url(options.stack)
         print(f"\nDeleted: {store.delete_results(url, options.stack)} attempts' results in {_named(url)}")
@@ -280,6 +282,50 @@ def _destroy(options: argparse.Namespace) -> int:
         where = _named(_store_url(options.stack))
         print(f"\nKept: the results of {len(kept)} attempts in {where}; `--results` deletes them, too")
     return 0
+
+
+def _end_what_is_under_way(root: Path, stack: str) -> None:
+    """End a cloud's attempt before the stack is destroyed: a run that is under way keeps its capacity from going.
+
+    ECS, for one, deletes no capacity provider that a task uses. What can't be read or taken away is told, and no reason
+    not to destroy. Raises EngineError where the run is an update's of this machine, which has to end it itself.
+    """
+    import components
+    from benchmark_job import store
+    from catalog import Surface
+    from components.interface import SurfaceError
+    from engine import rehearsal
+    from engine.base import EngineError
+    from engine.hands import stop_attempt
+    from placement.ledger import LedgerError
+    from settings import SettingsError
+
+    def warn(error: Exception, what: str) -> None:
+        print(f"gpubench: {error}\n{what}; the stack is destroyed all the same", file=sys.stderr, flush=True)
+
+    try:
+        ledger = store.ledger(_store_url(stack), stack, _secrets(stack))
+        attempt = ledger.open_attempt()
+    except (LedgerError, store.StoreError) as error:
+        warn(error, "So it isn't known whether a run is under way")
+        return
+    # This machine's runs end by `gpubench stop`.
+    if attempt is None or attempt.surface == Surface.LOCAL or attempt.surface not in components.built():
+        return
+    if active := list(store.active_runs(root, stack)):
+        raise EngineError(
+            f"run {', '.join(active)} of stack {stack} is under way here; end it first: gpubench stop --stack {stack}"
+        )
+    try:
+        settings = _settings(stack)
+    except SettingsError as error:
+        settings = None
+        warn(error, f"So the end of attempt {attempt.id} isn't written down before the next `gpubench up`")
+    _say(f"attempt {attempt.id} on {attempt.rung} is under way; what it has is taken away first")
+    try:
+        stop_attempt(attempt, settings, ledger, rehearsal.clock(), "the stack was destroyed")
+    except (SurfaceError, LedgerError) as error:
+        warn(error, f"So attempt {attempt.id} isn't ended in order")
 
 
 def _results(options: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ import pulumi_aws as aws
 from catalog.repositories import EcrRepository
 from components.ecs import names
 
-_PULL = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+PULL = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
 
 UPSTREAM = "public.ecr.aws"
 
@@ -131,5 +131,5 @@ def _lifecycle(days: int) -> Mapping[str, object]:
 
 
 def _readers(arns: Sequence[str]) -> str:
-    statement = {"Sid": "pull", "Effect": "Allow", "Principal": {"AWS": sorted(arns)}, "Action": _PULL}
+    statement = {"Sid": "pull", "Effect": "Allow", "Principal": {"AWS": sorted(arns)}, "Action": PULL}
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})

@@ -1,14 +1,22 @@
-"""Which content a tag names now: the digest of an image, asked of its registry."""
+"""An image's registry, asked which content a tag names now, and for a first pull of the image."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 import re
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from components.interface import SurfaceError
 from components.registry_login import login, refused
 from placement.causes import Cause
+
+if TYPE_CHECKING:
+    import requests
 
 _ACCEPT = ", ".join(
     (
@@ -18,9 +26,20 @@ _ACCEPT = ", ".join(
         "application/vnd.docker.distribution.manifest.v2+json",
     )
 )
+_SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 _TIMEOUT_S = 20.0
 _DOCKER_HUB = ("docker.io", "index.docker.io")
+_TRIES = 3
+_PAUSE_S = 3.0
+_APPEARS_S = 60.0
+"""How long a part that isn't there is asked for again: a cache's rule holds some seconds after it is made."""
+
+_PULL_S = 1800.0
+"""For all of an image: 200 MB (compressed, as the uploader's) in that time are 1 Mbit/s."""
+
+_MANIFEST_BYTES = 4 << 20  # no registry has to take a larger one (the specification's "Pushing Manifests")
+_CHUNK_BYTES = 1 << 20
 _LOOPBACK = re.compile(r"(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])(?::\d+)?")
 
 
@@ -82,6 +101,140 @@ def resolve(image: str, *, scheme: str | None = None) -> str:
     return f"{image.removesuffix(f':{reference.tag}')}@{digest}"
 
 
+def pull_through(
+    image: str,
+    *,
+    scheme: str | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Read all of an image for linux/amd64 once, and keep nothing: a pull-through cache has it then.
+
+    ECR's needs a way to the internet for the first pull of an image and for no later one, so a machine without such a
+    way can't be the first: https://docs.aws.amazon.com/AmazonECR/latest/userguide/pull-through-cache.html. Each part is
+    checked by its sha256. ``image``: as `resolve` takes it. What isn't there is asked for again for a minute, a try
+    that fails otherwise is made 3 times, and all of it takes half an hour at most. Raises SurfaceError.
+    """
+    named = resolve(image, scheme=scheme)
+    name, _, digest = named.partition("@")
+    reference = Reference.of(name)
+    scheme = scheme or ("http" if reference.is_loopback else "https")
+    pull = _Pull(named, reference, f"{scheme}://{reference.host}/v2/{reference.path}", clock, sleep)
+    try:
+        manifest = pull.manifest(digest)
+        if "manifests" in manifest:
+            manifest = pull.manifest(_of_our_machines(named, manifest["manifests"]))
+        parts = [str(one["digest"]) for one in (manifest["config"], *manifest["layers"])]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise _not_pulled(named, "has something else than an image by this name", Cause.IMAGE) from None
+    for part in dict.fromkeys(parts):  # an empty layer may be there several times
+        pull.read("blobs", part)
+
+
+def _of_our_machines(image: str, manifests: list[dict[str, Any]]) -> str:
+    """The digest of an index's manifest for linux/amd64."""
+    for one in manifests:
+        platform = one.get("platform") or {}
+        if (platform.get("os"), platform.get("architecture")) == ("linux", "amd64"):
+            return str(one["digest"])
+    raise _not_pulled(image, "has no linux/amd64 of it", Cause.IMAGE)
+
+
+@dataclass
+class _Pull:
+    """One pull of an image, and since when. ``base``: its repository's URL."""
+
+    image: str
+    reference: Reference
+    base: str
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    begun: float = field(init=False)
+    authorization: str = ""
+
+    def __post_init__(self) -> None:
+        self.begun = self.clock()
+
+    def manifest(self, digest: str) -> dict[str, Any]:
+        """A manifest or an index. Raises ValueError for one that is neither."""
+        found = json.loads(self.read("manifests", digest))
+        if not isinstance(found, dict):
+            raise ValueError
+        return found
+
+    def read(self, kind: str, digest: str) -> bytes:
+        """One part, whose content has this digest: a manifest's text; of a blob nothing is kept."""
+        if not _SHA256.fullmatch(digest):
+            raise _not_pulled(self.image, f"names a part by {digest!r}, and not by its sha256", Cause.IMAGE)
+        import requests
+
+        begun, tries = self.clock(), 0
+        while True:
+            try:
+                found = self._read_once(kind, digest)
+                if found is not None:
+                    return found
+                failed = _not_pulled(self.image, f"doesn't have its {kind}/{digest}", Cause.IMAGE)
+                if self.clock() - begun >= _APPEARS_S:
+                    raise failed
+            except requests.RequestException as error:
+                failed, tries = _not_pulled(self.image, f"doesn't answer: {error}", Cause.TRANSIENT), tries + 1
+            except SurfaceError as error:
+                if error.cause is not Cause.TRANSIENT:
+                    raise
+                failed, tries = error, tries + 1
+            if tries >= _TRIES or self._is_late():
+                raise failed from None
+            self.sleep(_PAUSE_S)
+
+    def _read_once(self, kind: str, digest: str) -> bytes | None:
+        """The same in one try; None where it isn't there. Raises SurfaceError, and requests' own errors."""
+        with self._get(kind, digest) as answer:
+            if answer.status_code == 404:
+                return None
+            if answer.status_code in (401, 403):
+                raise refused(self.image, f"HTTP {answer.status_code}")
+            if not answer.ok:
+                cause = Cause.TRANSIENT if _passes(answer.status_code) else Cause.IMAGE
+                what = f"answers with HTTP {answer.status_code} where its {kind}/{digest} should be"
+                raise _not_pulled(self.image, what, cause)
+            content, kept = hashlib.sha256(), b""
+            for chunk in answer.iter_content(_CHUNK_BYTES):
+                content.update(chunk)
+                if kind == "manifests":
+                    kept += chunk
+                    if len(kept) > _MANIFEST_BYTES:
+                        raise _not_pulled(
+                            self.image, f"has a manifest of more than {_MANIFEST_BYTES} bytes", Cause.IMAGE
+                        )
+                if self._is_late():
+                    raise _not_pulled(self.image, f"hasn't sent all of it within {_PULL_S:.0f} s", Cause.TRANSIENT)
+        if f"sha256:{content.hexdigest()}" != digest:
+            raise _not_pulled(self.image, f"sends another content than its {kind}/{digest}", Cause.IMAGE)
+        return kept
+
+    def _get(self, kind: str, digest: str) -> requests.Response:
+        """The answer, with its body still to come. A token may have ended since the last part: there is a new one."""
+        import requests
+
+        url = f"{self.base}/{kind}/{digest}"
+        # Content is checked as it is kept, so nobody may pack it for the way. A blob is often another host's, which
+        # requests doesn't tell who we are.
+        headers = {"Accept": _ACCEPT if kind == "manifests" else "*/*", "Accept-Encoding": "identity"}
+        for again in (True, False):
+            given = {**headers, "Authorization": self.authorization} if self.authorization else headers
+            answer = requests.get(url, headers=given, timeout=_TIMEOUT_S, stream=True)
+            if answer.status_code != 401 or not again:
+                break
+            answer.close()
+            challenge = answer.headers.get("WWW-Authenticate", "")
+            self.authorization = _authorization(challenge, self.reference, self.image)
+        return answer
+
+    def _is_late(self) -> bool:
+        return self.clock() - self.begun >= _PULL_S
+
+
 def _authorization(challenge: str, reference: Reference, image: str) -> str:
     """What a registry asks for: AWS's our own password, the others a token.
 
@@ -118,3 +271,8 @@ def _no_answer(image: str, what: str, cause: Cause) -> SurfaceError:
         f"benchmark.image: {image}: its registry {what}. Try again, or name the image by its digest (name@sha256:…)",
         cause,
     )
+
+
+def _not_pulled(image: str, what: str, cause: Cause) -> SurfaceError:
+    mend = "Try again" if cause is Cause.TRANSIENT else "Name another image, or write gpubench:aws.network: nat"
+    return SurfaceError(f"{image} can't be pulled from here for the first time: its registry {what}. {mend}", cause)

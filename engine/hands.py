@@ -91,8 +91,7 @@ class EngineHands:
     def give_up(self, attempt: Attempt, why: str) -> None:
         """See `placement.walk.Hands`."""
         self.sweep(attempt)
-        rung = next((rung for rung in self._settings.ladder if rung.id == attempt.rung), self._settings.ladder[0])
-        self._end(attempt, rung, Outcome.STOPPED, given_up(why))
+        self._end(attempt, _rung_of(attempt, self._settings), Outcome.STOPPED, given_up(why))
 
     def release(self) -> None:
         """See `placement.walk.Hands`. An update that declares no capacity."""
@@ -115,6 +114,24 @@ class EngineHands:
     @staticmethod
     def _surface(attempt: Attempt) -> SurfaceModule:
         return components.load(attempt.surface, attempt.rung)
+
+
+def stop_attempt(attempt: Attempt, settings: Settings | None, ledger: Ledger, clock: Clock, why: str) -> None:
+    """Take away what an attempt has, then write down that a person stopped it. Raises SurfaceError, LedgerError.
+
+    ``settings`` None: they have mistakes, so its price isn't known. Its end is left to the next walk, which gives it
+    up.
+    """
+    surface = components.load(attempt.surface, attempt.rung)
+    surface.sweep(attempt)
+    if settings is not None:
+        rung = _rung_of(attempt, settings)
+        end_attempt(ledger, attempt, rung, surface, clock, Outcome.STOPPED, _stopped(why))
+
+
+def _rung_of(attempt: Attempt, settings: Settings) -> Rung:
+    """The attempt's rung; where the ladder hasn't it any more, the first one."""
+    return next((rung for rung in settings.ladder if rung.id == attempt.rung), settings.ladder[0])
 
 
 def preflights(settings: Settings, rungs: Iterable[Rung], stack: str) -> dict[Surface, Preflight | Unasked]:

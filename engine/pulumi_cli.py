@@ -1,7 +1,8 @@
 """The Pulumi CLI as an engine: what `gpubench up|preview|destroy` add to plain `pulumi up|preview|destroy`.
 
 They clear what a dead process left (its lock on a file backend, its pending operations on gpubench's own runs, which
-are idempotent), and let Ctrl-C end the runs in order instead of waiting for them.
+are idempotent), name a region to AWS's provider where nobody does, and let Ctrl-C end the runs in order instead of
+waiting for them.
 """
 
 from __future__ import annotations
@@ -196,7 +197,7 @@ class PulumiCli:
             done = subprocess.run(
                 [self._program, *arguments, "--non-interactive"],
                 cwd=self._project,
-                env=_environment(),
+                env=self._environment(),
                 capture_output=True,
                 text=True,
                 timeout=_QUICK_S,
@@ -217,7 +218,7 @@ class PulumiCli:
         child = subprocess.Popen(
             command,
             cwd=self._project,
-            env=_environment(),
+            env=self._environment(),
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._output,
@@ -228,6 +229,16 @@ class PulumiCli:
         if code != 0:
             failed = f"pulumi {arguments[0]} --stack {self._stack} failed; what was done before is kept in its state"
             raise EngineError("\n".join([failed, *_errors(log)]))
+
+    def _environment(self) -> dict[str, str]:
+        found = _environment()
+        if not found.get("AWS_REGION") and not found.get("AWS_DEFAULT_REGION"):
+            # Here: who asks for the CLI's version alone needs no pydantic.
+            from engine.stack_config import aws_region
+
+            if region := aws_region(self._project, self._stack):
+                found["AWS_REGION"] = region
+        return found
 
 
 @contextmanager

@@ -16,9 +16,10 @@ from typing import Any
 
 import yaml
 
+from catalog import Surface
 from engine.base import PROJECT, InputError
 from engine.passphrase import Passphrase, passphrase_from
-from settings import StackFile, read_stack_file
+from settings import SettingsError, StackFile, read_stack_file
 
 UNREADABLE = "[secret that can't be read here]"
 
@@ -70,6 +71,29 @@ def load_stack_config(project: Path, stack: str) -> StackConfig:
 def _read_once(path: Path, _data: bytes) -> StackFile:
     """A walk runs the program for each attempt, in one process; a long ladder takes a tenth of a second to parse."""
     return read_stack_file(path)
+
+
+def aws_region(project: Path, stack: str) -> str | None:
+    """The region that Pulumi's AWS provider has to be told beside the config: that of the ladder's first rung on ecs.
+
+    What is declared names its own region, but the provider doesn't start without a default one. None where config has
+    it (``aws:region``), nothing is on ecs, or the file can't be read, which others say better. Secrets aren't opened.
+    """
+    path = project / f"Pulumi.{stack}.yaml"
+    try:
+        values = {**_project_defaults(project), **_read_once(path, path.read_bytes()).values}
+    except (OSError, SettingsError):
+        return None
+    ladder = values.get(f"{PROJECT}:ladder")
+    if values.get("aws:region") or not isinstance(ladder, list):
+        return None
+    for entry in ladder:
+        if isinstance(entry, dict) and entry.get("surface") == Surface.ECS:
+            regions = entry.get("regions")
+            region = entry.get("region") or (regions[0] if isinstance(regions, list) and regions else None)
+            if isinstance(region, str):
+                return region
+    return None
 
 
 def unreadable_message(config: StackConfig) -> str:

@@ -1,6 +1,7 @@
-"""An image registry on loopback: as much of the OCI distribution protocol as a push and a look-up need.
+"""An image registry on loopback: as much of the OCI distribution protocol as a push, a look-up and a pull need.
 
 It checks what it is given as a registry does: every blob by its digest, and a manifest only with all its blobs there.
+Blobs come from another host, as ECR's do from S3, and that host answers nobody who tells it who they are.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ import json
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
+
+_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_INDEX = "application/vnd.oci.image.index.v1+json"
 
 
 @dataclass
@@ -21,6 +25,9 @@ class Registry:
     """`repositories`: those that are there; a push to another one fails. `denied`: nobody may push.
 
     `blobs`: by digest. `manifests`: by `name:tag`, and by `name@digest`, with their media types. `puts`: of manifests.
+    `token`: only who has got it may read. `asked`: each part that was read, in order (`blobs/sha256:…`), however it was
+    answered. `answers`: what comes for a part in place of its own answer, one each time: a status, `cut` (it ends half
+    way), or another content.
     """
 
     repositories: set[str]
@@ -30,10 +37,37 @@ class Registry:
     manifests: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     puts: int = 0
     host: str = ""
+    token: str = ""
+    asked: list[str] = field(default_factory=list)
+    answers: dict[str, list[int | str | bytes]] = field(default_factory=dict)
 
     def digest(self, name: str, tag: str) -> str:
         """What a tag names."""
         return _digest(self.manifests[f"{name}:{tag}"][1])
+
+    def put_image(self, name: str, config: bytes, *layers: bytes) -> str:
+        """Put an image in place, as who pushed it would have; its digest."""
+        parts = [self._put_blob(one) for one in (config, *layers)]
+        return self._put_manifest(name, _MANIFEST, {"config": parts[0], "layers": parts[1:]})
+
+    def put_index(self, name: str, **digests: str) -> str:
+        """The same for an index of images by architecture, after an entry that is no image (a build's attestation)."""
+        platforms = {"unknown": ("unknown", _digest(b"attestation"))}
+        platforms |= {architecture: ("linux", digest) for architecture, digest in digests.items()}
+        entries = [
+            {"mediaType": _MANIFEST, "digest": digest, "platform": {"os": os, "architecture": architecture}}
+            for architecture, (os, digest) in platforms.items()
+        ]
+        return self._put_manifest(name, _INDEX, {"manifests": entries})
+
+    def _put_blob(self, data: bytes) -> dict[str, object]:
+        self.blobs[_digest(data)] = data
+        return {"digest": _digest(data), "size": len(data)}
+
+    def _put_manifest(self, name: str, media_type: str, content: dict[str, object]) -> str:
+        data = json.dumps({"schemaVersion": 2, "mediaType": media_type, **content}).encode()
+        self.manifests[f"{name}@{_digest(data)}"] = (media_type, data)
+        return _digest(data)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -45,17 +79,52 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/v2/":
             self._answer(200)
             return
+        if path == "/token":
+            self._answer(200, json.dumps({"token": self.registry.token}).encode())
+            return
+        if path.startswith("/storage/"):
+            assert "Authorization" not in self.headers, "S3 refuses who names himself beside a signed address"
+            self._part("blobs", path.removeprefix("/storage/"))
+            return
+        if self.registry.token and self.headers.get("Authorization") != f"Bearer {self.registry.token}":
+            realm = f'Bearer realm="http://{self.registry.host}/token",service="registry"'
+            self._answer(401, headers={"WWW-Authenticate": realm})
+            return
         name, kind, reference = path.removeprefix("/v2/").rsplit("/", 2)
         if kind == "blobs" and reference in self.registry.blobs:
-            self._answer(200, self.registry.blobs[reference], {"Docker-Content-Digest": reference})
+            elsewhere = self.registry.host.replace("127.0.0.1", "localhost")
+            self._answer(307, headers={"Location": f"http://{elsewhere}/storage/{reference}"})
             return
         key = f"{name}@{reference}" if ":" in reference else f"{name}:{reference}"
         if kind == "manifests" and key in self.registry.manifests:
             media_type, data = self.registry.manifests[key]
             assert media_type in self.headers.get("Accept", "*/*") or self.headers.get("Accept", "*/*") == "*/*"
-            self._answer(200, data, {"Content-Type": media_type, "Docker-Content-Digest": _digest(data)})
+            headers = {"Content-Type": media_type, "Docker-Content-Digest": _digest(data)}
+            self._part("manifests", reference, data, headers)
             return
         self._refuse(404, "MANIFEST_UNKNOWN" if kind == "manifests" else "BLOB_UNKNOWN", "unknown")
+
+    def _part(
+        self, kind: str, reference: str, data: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> None:
+        """A part of an image, or what comes in its place."""
+        data = self.registry.blobs[reference] if data is None else data
+        headers = headers or {"Docker-Content-Digest": reference}
+        if self.command == "GET":
+            self.registry.asked.append(f"{kind}/{reference}")
+        instead = self.registry.answers.get(f"{kind}/{reference}")
+        answer = instead.pop(0) if instead else data
+        if isinstance(answer, int):
+            self._refuse(answer, "NAME_UNKNOWN" if answer == 404 else "UNAVAILABLE", "not now")
+        elif answer == "cut":
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data[: len(data) // 2])
+            self.close_connection = True
+        else:
+            assert isinstance(answer, bytes)
+            self._answer(200, answer, headers)
 
     def do_HEAD(self) -> None:
         self.do_GET()
@@ -122,7 +191,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            with suppress(ConnectionError):  # who asked has had enough of it
+                self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass

@@ -1,16 +1,29 @@
-"""The command line: what each command says and with which code it ends, in processes of its own."""
+"""The command line: what each command says and with which code it ends, in processes of its own where it can be."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
+import textwrap
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+import cli
+import components
+from components.interface import Held, SurfaceError
+from engine.base import EngineError, Result
+from engine.pulumi_cli import PulumiCli
+from engine.stack_config import aws_region
+from placement.causes import Cause
+from placement.ladder import Rung
+from placement.ledger import Attempt, Ledger, Outcome
 from results_folder import Status
 from tests.results_samples import CPU_STAMPS, cpu_records, folder, resnet50
 
@@ -355,6 +368,176 @@ def test_pictures_come_from_the_newest_complete_results(tmp_path: Path) -> None:
     assert sorted(path.name for path in pictures.iterdir()) == ["throughput-dark.svg", "throughput-light.svg"]
     assert draw("--stack", "prod").returncode == 1
     assert draw("--stack", "prodd").returncode == 2
+
+
+# -- what Pulumi's AWS provider is told --------------------------------------------------------------------------------
+
+ON_ECS = "- {surface: ecs, account: '123456789012', tier: t4, regions: [us-west-2, us-east-1]}"
+
+
+@pytest.mark.parametrize(
+    ("config", "environment", "told"),
+    [
+        ("gpubench:ladder: [{surface: local}]\nother:ladder: [{surface: ecs, region: us-east-1}]", {}, ""),
+        (f"gpubench:ladder:\n- surface: local\n{ON_ECS}\n- {{surface: ecs, region: eu-west-1}}", {}, "us-west-2"),
+        ("gpubench:ladder:\n- {surface: ecs, region: eu-west-1}", {"AWS_REGION": ""}, "eu-west-1"),
+        (f"gpubench:ladder:\n{ON_ECS}", {"AWS_REGION": "eu-central-1"}, "eu-central-1"),
+        (f"gpubench:ladder:\n{ON_ECS}", {"AWS_DEFAULT_REGION": "eu-central-1"}, ""),
+        (f"aws:region: eu-west-1\ngpubench:ladder:\n{ON_ECS}", {}, ""),
+        (f"gpubench:token: {{secure: AAAA}}\ngpubench:ladder:\n{ON_ECS}", {}, "us-west-2"),
+        ("gpubench:ladder: {surface: ecs, region: us-east-1}", {}, ""),
+        ("gpubench:ladder: [ecs, {surface: ecs, region: 1}, {surface: ecs, regions: []}]", {}, ""),
+        ("gpubench:ladder: [", {}, ""),
+    ],
+)
+def test_the_cli_is_told_a_region_of_aws_where_nobody_names_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: str, environment: dict[str, str], told: str
+) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    shutil.copy(ROOT / "Pulumi.yaml", tmp_path)
+    (tmp_path / "Pulumi.aws.yaml").write_text(f"config:\n{textwrap.indent(config, '  ')}\n")
+    program = _program(
+        tmp_path / "pulumi",
+        f"""echo "$1 $AWS_REGION" >> "{tmp_path}/log"\n[ "$1 $2" != "stack ls" ] || echo '[{{"name": "aws"}}]'\n""",
+    )
+    before = dict(os.environ)
+    with (tmp_path / "said").open("w") as said:
+        PulumiCli(str(program), tmp_path, "aws", said).preview()
+    assert (tmp_path / "log").read_text().splitlines() == [f"stack {told}", f"preview {told}"]
+    assert dict(os.environ) == before, "it is the CLI's alone"
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_plain_pulumi_up_starts_aws_s_provider_for_each_stack_here(stack: str) -> None:
+    assert aws_region(ROOT, stack) is None, f"Pulumi.{stack}.yaml has rungs on ecs and no aws:region"
+
+
+# -- what destroy ends first -------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Cloud:
+    """A surface and an engine at once, which write down what they are asked. ``fails``: what can't be done."""
+
+    fails: tuple[str, ...] = ()
+    asked: list[str] = field(default_factory=list)
+
+    def sweep(self, attempt: Attempt) -> None:
+        self.asked.append(f"sweep {attempt.id}")
+        if "sweep" in self.fails:
+            raise SurfaceError("a machine is left: i-0123")
+
+    def held(self, attempt: Attempt, rung: Rung) -> Held:
+        self.asked.append(f"held {rung.tier}")
+        return Held(usd=1.5, zone="us-central1-a")
+
+    def destroy(self) -> Result:
+        self.asked.append("destroy")
+        if "destroy" in self.fails:
+            raise EngineError("it is in use")
+        return Result()
+
+
+@dataclass
+class Stack:
+    """A stack on surface gce, whose attempt is under way."""
+
+    root: Path
+    cloud: Cloud = field(default_factory=Cloud)
+
+    def __post_init__(self) -> None:
+        shutil.copy(ROOT / "Pulumi.yaml", self.root)
+        self.configure()
+
+    def configure(self, more: str = "") -> None:
+        ladder = "[{surface: gce, project: my-project, region: us-central1, tiers: [h100, l4]}]"
+        text = f"config:\n  gpubench:ladder: {ladder}\n  gpubench:results: {self.root}/results\n{more}"
+        (self.root / "Pulumi.test.yaml").write_text(text)
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.root / "results", "test")
+
+    def begin(self, surface: str = "gce", rung: str = "gce/my-project/us-central1/l4/on-demand/g2-standard-4") -> None:
+        begun = datetime(2026, 11, 21, tzinfo=UTC)
+        self.ledger.begin(Attempt("a1", "test", "job", rung, "l4", "us-central1", begun, surface=surface))
+
+    def destroy(self) -> int:
+        return cli.main(["destroy", "--stack", "test"])
+
+
+@pytest.fixture
+def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    made = Stack(tmp_path)
+    monkeypatch.setattr(cli, "PROJECT_ROOT", tmp_path)
+    monkeypatch.setattr(cli, "_announced_engine", lambda _options: made.cloud)
+    monkeypatch.setattr(components, "load", lambda _surface, _rung: made.cloud)
+    return made
+
+
+def test_destroy_ends_what_is_under_way_first(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    stack.begin()
+    assert stack.destroy() == 0
+    assert stack.cloud.asked == ["sweep a1", "held l4", "destroy"]
+    (attempt,) = stack.ledger.attempts()
+    assert (attempt.outcome, attempt.cause, attempt.usd) == (Outcome.STOPPED, Cause.INTERRUPTED, 1.5)
+    assert attempt.failure is not None and "destroyed" in attempt.failure.text
+    said = capsys.readouterr()
+    assert said.out.startswith("gpubench: attempt a1 on gce/my-project/us-central1/l4") and not said.err
+    assert stack.destroy() == 0
+    assert stack.cloud.asked[3:] == ["destroy"], "what has ended is left alone"
+
+
+@pytest.mark.parametrize(("fails", "code"), [(("sweep",), 0), (("sweep", "destroy"), 1), (("destroy",), 1)])
+def test_destroy_is_tried_though_a_machine_can_t_be_taken_away(
+    stack: Stack, capsys: pytest.CaptureFixture[str], fails: tuple[str, ...], code: int
+) -> None:
+    stack.begin()
+    stack.cloud.fails = fails
+    assert stack.destroy() == code
+    assert [one.partition(" ")[0] for one in stack.cloud.asked if "held" not in one] == ["sweep", "destroy"]
+    assert ("a machine is left: i-0123" in capsys.readouterr().err) == ("sweep" in fails)
+    assert (stack.ledger.open_attempt() is None) == ("sweep" not in fails), "the next walk looks at it again"
+
+
+def test_mistakes_in_the_settings_keep_no_machine(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    stack.begin()
+    stack.configure("  gpubench:budgett: {usd: 5}\n")
+    assert stack.destroy() == 0
+    assert stack.cloud.asked == ["sweep a1", "destroy"]
+    assert "budgett" in capsys.readouterr().err
+
+
+def test_a_ledger_that_can_t_be_read_keeps_nobody_from_destroying(
+    stack: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (stack.root / "results").write_text("a file where a folder should be")
+    assert stack.destroy() == 0
+    assert stack.cloud.asked == ["destroy"]
+    assert "the stack is destroyed all the same" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("surface", "rung"), [("local", "local/any"), ("gke", "gke/p/us-central1/l4/spot/g2")])
+def test_destroy_leaves_alone_what_is_no_cloud_s(stack: Stack, surface: str, rung: str) -> None:
+    stack.begin(surface, rung)
+    assert stack.destroy() == 0
+    assert stack.cloud.asked == ["destroy"]
+
+
+def test_destroy_leaves_a_run_to_the_update_that_waits_for_it(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    stack.begin()
+    lock = stack.root / "results" / "runs" / "0123abcd-1" / "lock"
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as held:
+        held.write("test")
+        held.flush()
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert stack.destroy() == 1
+    assert stack.cloud.asked == []
+    assert "gpubench stop --stack test" in capsys.readouterr().err
 
 
 def _copy(parent: Path) -> Path:

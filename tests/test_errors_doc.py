@@ -384,6 +384,7 @@ def test_the_aws_guide_s_stack_files_are_right(body: str, tmp_path: Path) -> Non
     assert {rung.surface for rung in found.ladder} == {"ecs"} and all(rung.place.project for rung in found.ladder)
     if body.startswith("config:"):
         assert found.results.kind == "s3" and found.benchmark.image
+        assert "\n  aws:region: us-east-1" in body, "plain `pulumi up` starts no provider of AWS's without"
         # On ECR a repository has one name of images: another one than the stack's is made by nobody.
         if found.benchmark.build is not None:
             assert found.registry == found.benchmark.image.partition(":")[0]

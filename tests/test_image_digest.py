@@ -1,8 +1,12 @@
-"""What a tag names now, asked of registries that this machine serves: each host's requests come here, as to a proxy."""
+"""What a tag names now, asked of registries that this machine serves: each host's requests come here, as to a proxy.
+
+And an image's first pull, from a registry on loopback.
+"""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -19,9 +23,10 @@ from google.auth.exceptions import DefaultCredentialsError
 from google.oauth2.credentials import Credentials
 
 from components.gce import surface
-from components.image_digest import Reference, resolve
+from components.image_digest import Reference, pull_through, resolve
 from components.interface import SurfaceError
 from placement.causes import Cause
+from tests.registry_server import Registry, serve
 
 DIGEST = f"sha256:{'ab' * 32}"
 GHCR, GOOGLE = "ghcr.io/team/bench:v1", "us-central1-docker.pkg.dev/my-project/bench/resnet:v1"
@@ -335,3 +340,129 @@ def test_an_answer_without_a_digest(world: Registries, header: str) -> None:
 def test_a_registry_that_does_not_answer(world: Registries, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     assert "doesn't answer" in refused(GHCR, Cause.TRANSIENT)
+
+
+# -- the first pull ----------------------------------------------------------------------------------------------------
+
+CACHED = "gb-0123abcd/lambda/python"
+CONFIG, BASE, CODE = b"a config", b"a base" * 500_000, b"the code"
+ARM = (b"another config", b"another base")
+
+
+def sha256(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+@dataclass
+class Cache:
+    """A registry with an index of an image for two architectures, and a clock that moves as one sleeps."""
+
+    registry: Registry
+    now: float = 0.0
+    slow_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.of_amd64 = self.registry.put_image(CACHED, CONFIG, BASE, CODE, BASE)
+        of_arm64 = self.registry.put_image(CACHED, *ARM)
+        self.index = self.registry.put_index(CACHED, arm64=of_arm64, amd64=self.of_amd64)
+
+    @property
+    def all(self) -> list[str]:
+        """What a whole pull asks for."""
+        return [f"manifests/{one}" for one in (self.index, self.of_amd64)] + [
+            f"blobs/{sha256(one)}" for one in (CONFIG, BASE, CODE)
+        ]
+
+    def clock(self) -> float:
+        self.now += self.slow_s
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def pull(self, digest: str = "") -> None:
+        pull_through(f"{self.registry.host}/{CACHED}@{digest or self.index}", clock=self.clock, sleep=self.sleep)
+
+    def refuses(self, cause: Cause, digest: str = "") -> str:
+        with pytest.raises(SurfaceError) as error:
+            self.pull(digest)
+        assert error.value.cause is cause
+        assert f"{CACHED}@{digest or self.index}" in str(error.value)
+        return str(error.value)
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Cache]:
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with serve(CACHED) as registry:
+        yield Cache(registry)
+
+
+@pytest.mark.parametrize("token", ["", "for-a-while"])
+def test_a_first_pull_asks_for_all_that_a_machine_would(cache: Cache, token: str) -> None:
+    cache.registry.token = token
+    cache.pull()
+    assert cache.registry.asked == cache.all, "each once; nothing of another architecture"
+    assert cache.now == 0
+
+
+def test_an_image_without_an_index(cache: Cache) -> None:
+    cache.pull(cache.of_amd64)
+    assert cache.registry.asked == cache.all[1:]
+
+
+def test_a_rule_of_a_moment_ago_is_waited_for(cache: Cache) -> None:
+    cache.registry.answers[cache.all[0]] = [404] * 5
+    cache.registry.answers[cache.all[3]] = [404, 404]
+    cache.pull()
+    assert [cache.registry.asked.count(one) for one in cache.all] == [6, 1, 1, 3, 1]
+    assert 0 < cache.now < 60
+
+
+def test_what_does_not_come_is_waited_for_no_longer_than_a_minute(cache: Cache) -> None:
+    cache.registry.answers[cache.all[0]] = [404] * 1000
+    assert f"doesn't have its {cache.all[0]}" in cache.refuses(Cause.IMAGE)
+    assert 60 <= cache.now < 65
+
+
+@pytest.mark.parametrize("part", range(5))
+def test_another_content_than_its_digest_s_is_refused_at_once(cache: Cache, part: int) -> None:
+    cache.registry.answers[cache.all[part]] = [b"{}"]
+    assert f"sends another content than its {cache.all[part]}" in cache.refuses(Cause.IMAGE)
+    assert cache.registry.asked == cache.all[: part + 1]
+
+
+@pytest.mark.parametrize("failure", [500, 429, "cut"])
+def test_what_fails_for_a_moment_is_asked_for_again(cache: Cache, failure: int | str) -> None:
+    part = cache.all[3]
+    cache.registry.answers[part] = [failure, failure]
+    cache.pull()
+    assert cache.registry.asked.count(part) == 3
+    cache.registry.answers[part] = [failure] * 3
+    cache.refuses(Cause.TRANSIENT)
+    assert not cache.registry.answers[part], "3 tries"
+
+
+def test_a_registry_that_refuses_is_asked_once(cache: Cache) -> None:
+    cache.registry.answers[cache.all[2]] = [403]
+    assert "HTTP 403" in cache.refuses(Cause.PERMISSION)
+    assert cache.registry.asked == cache.all[:3]
+
+
+def test_a_trickle_is_not_waited_for(cache: Cache) -> None:
+    cache.slow_s = 500.0
+    assert "hasn't sent all of it within 1800 s" in cache.refuses(Cause.TRANSIENT)
+
+
+def test_an_index_without_our_machines_architecture(cache: Cache) -> None:
+    only_arm = cache.registry.put_index(CACHED, arm64=cache.registry.put_image(CACHED, *ARM))
+    assert "has no linux/amd64" in cache.refuses(Cause.IMAGE, only_arm)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"[]", b"no JSON", b"{}", b'{"config": {}, "layers": []}', b'{"config": {"digest": "md5:0"}, "layers": []}'],
+)
+def test_what_is_no_image(cache: Cache, content: bytes) -> None:
+    cache.registry.manifests[f"{CACHED}@{sha256(content)}"] = ("application/vnd.oci.image.manifest.v1+json", content)
+    cache.refuses(Cause.IMAGE, sha256(content))

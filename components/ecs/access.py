@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from catalog.repositories import EcrRepository
 from components.ecs import names
-from components.ecs.amazon import IMAGE_PARAMETER
 from components.ecs.api import Caller, Decision
+from components.ecs.images import AMI_PARAMETER
 from placement.verdicts import Grant
 
 HAND_OVER = "iam:PassRole"
@@ -57,8 +57,7 @@ ON_MACHINES = (
 )
 BY_GROUP = (
     Need("autoscaling:CreateAutoScalingGroup", "group", "search all zones of a region"),
-    Need("autoscaling:UpdateAutoScalingGroup", "group", "change what it searches"),
-    Need("autoscaling:SetDesiredCapacity", "group", "stop asking for capacity"),
+    Need("autoscaling:UpdateAutoScalingGroup", "group", "stop asking for capacity"),
     Need("autoscaling:PutScheduledUpdateGroupAction", "group", "end the machine by the clock"),
     Need("autoscaling:DeleteAutoScalingGroup", "group", "sweep what an attempt left"),
     Need("autoscaling:DescribeAutoScalingGroups", "*", "see what it has"),
@@ -145,7 +144,7 @@ class Place:
             "log-group": f"arn:{first}:logs:{here}:log-group:{group}",
             "log-stream": f"arn:{first}:logs:{here}:log-group:{group}:log-stream:{name}",
             "group": f"arn:{first}:autoscaling:{here}:autoScalingGroup:{_UUID}:autoScalingGroupName/{name}",
-            "image-parameter": f"arn:{first}:ssm:{region}::parameter{IMAGE_PARAMETER}",
+            "image-parameter": f"arn:{first}:ssm:{region}::parameter{AMI_PARAMETER}",
             "role": self.role("task"),
             "instance-profile": f"arn:{first}:iam::{account}:instance-profile/{profile}",
             "bucket": f"arn:{first}:s3:::{self.bucket}",

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from components.ecs import images
 from components.ecs.api import (
     Activity,
     AwsError,
@@ -51,9 +52,6 @@ CONNECT_S, READ_S = 5.0, 15.0
 
 TRIES = 4
 """With botocore's ``standard`` retries: throttling, time-outs and 5xx, with exponential back-off and jitter."""
-
-IMAGE_PARAMETER = "/aws/service/ecs/optimized-ami/amazon-linux-2023/gpu/recommended/image_id"
-"""https://docs.aws.amazon.com/AmazonECS/latest/developerguide/retrieve-ecs-optimized_AMI.html"""
 
 _GLOBAL = "us-east-1"
 """Where IAM, which knows no regions, is asked; the partitions of China and GovCloud aren't in the catalogue."""
@@ -150,6 +148,16 @@ class Amazon:
 
     def run_task(self, order: TaskOrder) -> Started:
         """See `EcsApi`."""
+        try:
+            return self._run_task(order)
+        except AwsError as error:
+            # It was started already, with a stamp or two that differ: a person has committed something since.
+            there = self._describe(order.region, order.cluster, _resources(error)) if error.code == _CONFLICT else []
+            if not there:
+                raise
+            return Started(tuple(there))
+
+    def _run_task(self, order: TaskOrder) -> Started:
         with _said():
             said = self._ecs(order.region).run_task(
                 cluster=order.cluster,
@@ -218,11 +226,11 @@ class Amazon:
         with _said(), _unless("not found", "inactive"):
             self._ecs(region).stop_task(cluster=cluster, task=task, reason=reason)
 
-    def set_desired(self, region: str, group: str, desired: int) -> None:
-        """See `EcsApi`."""
+    def stop_asking(self, region: str, group: str) -> None:
+        """See `EcsApi`. Not the wish alone: managed scaling, which lags behind its tasks, could have another one."""
         with _said(), _unless(_NO_GROUP):
-            self._autoscaling(region).set_desired_capacity(
-                AutoScalingGroupName=group, DesiredCapacity=desired, HonorCooldown=False
+            self._autoscaling(region).update_auto_scaling_group(
+                AutoScalingGroupName=group, MinSize=0, MaxSize=0, DesiredCapacity=0
             )
 
     def resources(self, region: str, tag: tuple[str, str], name: str) -> tuple[Resource, ...]:
@@ -369,7 +377,7 @@ class Amazon:
                     DryRun=True,
                     MinCount=1,
                     MaxCount=1,
-                    ImageId=f"resolve:ssm:{IMAGE_PARAMETER}",
+                    ImageId=images.AMI,
                     InstanceType=machine_type,  # type: ignore[arg-type]  # the stubs' list of types ages
                 )
         except AwsError as error:
@@ -796,6 +804,17 @@ def _said(resource: Resource | None = None) -> Iterator[None]:
         raise CannotSay(f"no credentials for AWS: {none}; {_MEND}") from none
     except (BotoCoreError, ResponseParserError) as error:  # no connection, a time-out, a proxy's page for an answer
         raise AwsError(f"AWS gave no answer: {error}") from error
+
+
+_CONFLICT = "ConflictException"
+"""RunTask, of a client token that was used for another request:
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/ECS_Idempotency.html."""
+
+
+def _resources(error: AwsError) -> list[str]:
+    """The ARNs that a conflict is about."""
+    response: Mapping[str, Any] = getattr(error.__cause__, "response", {})
+    return [str(one) for one in response.get("resourceIds") or ()]
 
 
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"})

@@ -321,8 +321,8 @@ class EcsApi(Protocol):
     def stop_task(self, region: str, cluster: str, task: str, reason: str) -> None:
         """Ask a task to stop; one that has stopped already, or is gone, is left alone."""
 
-    def set_desired(self, region: str, group: str, desired: int) -> None:
-        """Ask a group to have that many machines, at once; one that is gone is left alone."""
+    def stop_asking(self, region: str, group: str) -> None:
+        """Let a group ask for no machine, now and later; one that is gone is left alone."""
 
     def resources(self, region: str, tag: tuple[str, str], name: str) -> tuple[Resource, ...]:
         """All of a region that bears the tag, or, where tags can't be asked for, the name: what a sweep may delete."""

@@ -76,9 +76,10 @@ class EcsGpuCluster(CapacityComponent):
     that: who waits for the machine reads the group's activities, because the group's own state says nothing. It is
     asked for at once and not when a task waits for it: a shortage shows in seconds.
 
-    Three things end the machine, each if the one before it failed: the run resource sets the group's size to 0; a
-    scheduled action of the group does at the attempt's end; and the machine powers itself off after its time, and is
-    ended by that. A group that was told to have none makes no other.
+    Its end: the run resource stops the tasks, sets the group to none and ends the machine. If nobody does, the uploader
+    ends the task when the run's time is over, and ECS, which scales the group by its tasks, takes the machine away; and
+    if that fails as well, the machine powers itself off after its time, and is ended by that. A scheduled action has
+    told the group before then to have none, so it makes no other.
 
     No resource of one attempt is changed into another attempt's: their names have the attempt's in them. The network
     alone stays: it holds no capacity.
@@ -127,6 +128,7 @@ class EcsGpuCluster(CapacityComponent):
         self.provider = self._managed_provider() if managed else self._scaled_provider(self._group())
         self.handles = {
             **self.network.handles,
+            "uploader_image": args.task.uploader_image or "",
             "provider": self.provider.name,
             # ECS starts the machines that it manages when a task waits for one.
             "waits_for": "task" if managed else "machine",
@@ -195,7 +197,9 @@ class EcsGpuCluster(CapacityComponent):
             tag_specifications=[
                 {"resource_type": kind, "tags": self._tags} for kind in ("volume", "network-interface")
             ],
-            user_data=self.cluster.name.apply(partial(user_data, max_seconds=run_seconds(args.max_seconds))),
+            user_data=self.cluster.name.apply(
+                partial(user_data, max_seconds=run_seconds(args.max_seconds, args.wait_s))
+            ),
             update_default_version=True,
             tags=self._tags,
             opts=self._child(delete_before_replace=True),
@@ -229,7 +233,9 @@ class EcsGpuCluster(CapacityComponent):
                 },
             },
             # A machine that AWS says will be taken back is replaced before it is.
-            capacity_rebalance=is_spot,
+            # A warning that capacity may be taken back would start a second machine, and end a run that may yet finish;
+            # the notice itself is heeded by the machine (user_data.sh).
+            capacity_rebalance=False,
             # Managed termination protection needs it: ECS takes it off a machine that has no task any more.
             protect_from_scale_in=True,
             health_check_type="EC2",
@@ -347,15 +353,18 @@ def user_data(cluster_name: str, max_seconds: int) -> str:
     return base64.b64encode(script.encode()).decode()
 
 
-def run_seconds(seconds: float) -> int:
-    """After how long a machine powers itself off."""
-    return max(_LEAST_S, int(seconds))
+def run_seconds(max_seconds: float, wait_s: float = 0.0) -> int:
+    """After how long a machine powers itself off: in no case before its group has stopped asking for others."""
+    return int(max(_LEAST_S, max_seconds, wait_s + _LEAST_S))
 
 
 def ends_at(begun: datetime, wait_s: float, max_seconds: float) -> str:
-    """When the group's scheduled action ends what is left of an attempt: all the time that it may have is over."""
-    end = begun.astimezone(UTC) + timedelta(seconds=wait_s + run_seconds(max_seconds))
-    return (end + timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:00Z")  # the service looks once a minute
+    """When the group stops asking for machines: after the last that it may get, and before the first powers itself off.
+
+    A machine with a task is kept from that (its protection is ECS's to take off), and isn't replaced when it ends.
+    """
+    end = begun.astimezone(UTC) + timedelta(seconds=run_seconds(max_seconds, wait_s))
+    return end.strftime("%Y-%m-%dT%H:%M:00Z")  # schedules are of whole minutes
 
 
 def check_reach(region: str, way: str, subnets: Sequence[str], task: TaskArgs) -> None:

@@ -106,7 +106,12 @@ class EcsFargateTask(CapacityComponent):
             default_capacity_provider_strategies=[{"capacity_provider": self.provider, "weight": 1}],
             opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[self.definition])),
         )
-        self.handles = {**self.network.handles, "provider": self.provider, "waits_for": "task"}
+        self.handles = {
+            **self.network.handles,
+            "uploader_image": args.task.uploader_image or "",
+            "provider": self.provider,
+            "waits_for": "task",
+        }
         self.register_outputs({"baseName": args.base_name})
 
 

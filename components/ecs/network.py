@@ -14,6 +14,7 @@ import pulumi_aws as aws
 import catalog
 from catalog import Surface
 from components.ecs import names
+from components.interface import ATTEMPT_LABEL
 
 NAT, ENDPOINTS = "nat", "endpoints"
 
@@ -69,7 +70,9 @@ class RunNetwork(pulumi.ComponentResource):
         """Raises RunError for a region whose zones aren't known."""
         super().__init__("gpubench:index:AwsRunNetwork", name, {}, opts)
         self._prefix, self._args = f"{name}-{args.region}", args
-        self._tags = names.tags({**args.labels, "Name": f"gpubench-{args.region}"})
+        # It stays from attempt to attempt: the sweep of one must not take it from the next.
+        labels = {key: value for key, value in args.labels.items() if key != ATTEMPT_LABEL}
+        self._tags = names.tags({**labels, "Name": f"gpubench-{args.region}"})
         if args.subnets:
             if args.security_group is None:
                 raise pulumi.RunError(f"{args.region}: subnets that are given need a security group of their network")

@@ -17,6 +17,7 @@ import pulumi
 import pulumi_aws as aws
 
 from catalog.repositories import EcrRepository
+from components.ecr import PULL
 from components.ecs import names
 
 Statement = dict[str, Any]
@@ -33,8 +34,6 @@ _ON_CLUSTERS = (
     "ecs:SubmitTaskStateChange",
 )
 _ON_MACHINES = ("ecs:Poll", "ecs:StartTelemetrySession", "ecs:UpdateContainerInstancesState")
-
-_PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +152,7 @@ class RunRoles(pulumi.ComponentResource):
         statements = [_allow(["logs:CreateLogStream", "logs:PutLogEvents"], logs)]
         if repositories:
             statements.append(_allow(["ecr:GetAuthorizationToken"], ["*"]))  # it has no resource
-            statements.append(_allow(_PULL, repositories))
+            statements.append(_allow(PULL, repositories))
         if args.cached:
             # https://docs.aws.amazon.com/AmazonECR/latest/userguide/pull-through-cache-iam.html
             statements.append(_allow(["ecr:BatchImportUpstreamImage", "ecr:CreateRepository"], cache))

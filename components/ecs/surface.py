@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,10 +21,11 @@ import pulumi
 import results_folder
 from benchmark_job.bucket import Bucket, BucketError, Fetch
 from benchmark_job.order import RunOrder
+from catalog.repositories import ecr_repository_of
 from components import image_digest, sdk
 from components.ecs import images, names
 from components.ecs import sweep as sweeping
-from components.ecs.api import AwsError, EcsApi, TaskOrder
+from components.ecs.api import AwsError, EcsApi, Started, TaskOrder
 from components.ecs.watch import Watch
 from components.interface import (
     ATTEMPT_LABEL,
@@ -54,6 +56,8 @@ UPLOADS = True
 POLL_S = 10.0
 _UPLOAD_GRACE_S = 60.0  # a task that has ended may have put its last objects there a moment before
 _OVERHEAD_S = 45 * 60.0  # a pull of tens of GB and the last upload: what a run's task takes beside the run itself
+_NEW_ROLE_S = 120.0  # IAM says it takes seconds until a new role is known everywhere, and doesn't say how many
+_NEW_ROLE = re.compile(r"unable to assume the role", re.IGNORECASE)  # as RunTask, and a task that stopped, say it
 _TOKEN = 64  # characters of a client token (ecs, RunTask)
 
 
@@ -96,8 +100,6 @@ def check(settings: Settings) -> None:
 
 def _check_registry(settings: Settings) -> None:
     """On ECR an image's whole name is its repository's: one that is pushed elsewhere than into ours goes nowhere."""
-    from catalog.repositories import ecr_repository_of
-
     image, registry = settings.benchmark.image, settings.registry
     own = ecr_repository_of(registry) if registry else None
     pushed = ecr_repository_of(image) if image else None
@@ -239,7 +241,25 @@ def _uploader_image(settings: Settings, account: str, region: str, stack: str) -
 
 def execute(order: RunOrder, execution: Execution, control: Control) -> None:
     """See `components.interface.Surface`. Waits for the task, then brings home what it measures, as it comes."""
+    _fill_cache(api(), order, control)
     carry_out(api(), order, execution, control)
+
+
+def _fill_cache(api_: AwsApi, order: RunOrder, control: Control) -> None:
+    """Let ECR's cache have the uploader's image: it can't get it for a network without a way to the internet.
+
+    "Considerations for using pull through cache rules":
+    https://docs.aws.amazon.com/AmazonECR/latest/userguide/pull-through-cache.html.
+    """
+    image = order.handles.get("uploader_image", "")
+    repository = ecr_repository_of(image)
+    cached = f"{names.cache_prefix(str(order.stamps.get('stack', '')))}/"
+    if repository is None or not repository.name.startswith(cached):
+        return
+    where = (repository.region, repository.account, repository.name, image.partition("@")[2])
+    if _said(partial(api_.image_digest, *where)) is None:
+        control.say(f"{image} comes into the registry's cache, once")
+        image_digest.pull_through(image)
 
 
 def alive(attempt: Attempt) -> bool:
@@ -292,7 +312,9 @@ def carry_out(api_: EcsApi, order: RunOrder, execution: Execution, control: Cont
     fetch = Fetch(bucket, order.run, order.attempt, execution.folder, notes)
     try:
         if _said(fetch.advance):
-            return  # an earlier update was killed while it waited for these
+            if task := _task_of(execution):  # an earlier update was killed while it waited for these
+                _Log.of(api_, order, execution, task).read()
+            return
         came = order.attempt in _said(partial(bucket.attempts, order.run))
         group = names.log_group(str(order.stamps.get("stack", "")))
         watch = Watch(api_, order.project, order.region, order.attempt, log_group=group, came=came)
@@ -316,14 +338,16 @@ def carry_out(api_: EcsApi, order: RunOrder, execution: Execution, control: Cont
                 wait()
                 task = _run_task(api_, order, watch)
         _follow(api_, order, execution, control, watch, fetch, task)
+        if why := _never_began(execution, watch):
+            raise SurfaceError(why)
     except SurfaceError as failed:
         # What is tried again in place, and the next update after this engine's death, go on with the machine.
         if control.engine_is_gone() or classify(str(failed), where).cause is Cause.TRANSIENT:
             raise
         _give_back(api_, order, control)
         raise
-    if order.ends_machine:
-        _give_back(api_, order, control)
+    if order.ends_machine or not _is_complete(execution):
+        _give_back(api_, order, control)  # what failed ends the attempt, whatever runs would have come after it
 
 
 def _give_back(api_: EcsApi, order: RunOrder, control: Control) -> None:
@@ -357,11 +381,42 @@ def _run_task(api_: EcsApi, order: RunOrder, watch: Watch) -> str:
             ATTEMPT_LABEL: order.attempt.lower(),
         },
     )
-    started = _said(partial(api_.run_task, task))
+    started = _started(api_, task)
     if not started.tasks:
         raise SurfaceError(_said(partial(watch.why_refused, started.refusals)))
     watch.follow(started.tasks[0])
     return started.tasks[0].arn
+
+
+def _started(api_: EcsApi, task: TaskOrder) -> Started:
+    """What RunTask does, and does again while a role that was made a moment ago isn't known everywhere yet."""
+    until = time.monotonic() + _NEW_ROLE_S
+    while True:
+        try:
+            return _said(partial(api_.run_task, task))
+        except SurfaceError as error:
+            if not _NEW_ROLE.search(str(error)) or time.monotonic() > until:
+                raise
+        time.sleep(POLL_S)
+
+
+def _task_of(execution: Execution) -> str:
+    """The id of the task that sealed these results, as it stamped them; empty: somebody else did."""
+    stamps = (results_folder.read_manifest(execution.folder) or {}).get("stamps") or {}
+    return str(stamps.get("task", "")).rpartition("/")[2]
+
+
+def _is_complete(execution: Execution) -> bool:
+    manifest = results_folder.read_manifest(execution.folder)
+    return manifest is not None and manifest["status"] == results_folder.Status.COMPLETE
+
+
+def _never_began(execution: Execution, watch: Watch) -> str:
+    """Why ECS didn't start the benchmark's container, in its words: the uploader, which sealed that, can't see it."""
+    cause = (results_folder.read_manifest(execution.folder) or {}).get("cause") or {}
+    if cause.get("code") != "not-started" or watch.task is None:
+        return ""
+    return "\n".join(one.reason for one in watch.task.containers if one.name == names.BENCHMARK and one.reason)
 
 
 @dataclass
@@ -376,21 +431,28 @@ class _Log:
     _token: str = ""
     _redactor: Redactor = field(init=False)
 
+    @classmethod
+    def of(cls, api: EcsApi, order: RunOrder, execution: Execution, task: str) -> _Log:
+        """That of a task, by its id."""
+        group = names.log_group(str(order.stamps.get("stack", "")))
+        stream = names.log_stream(names.base_name(order.attempt), names.BENCHMARK, task)
+        return cls(api, str(order.region), group, stream, execution)
+
     def __post_init__(self) -> None:
         self._redactor = Redactor(self.execution.secrets.values())
         self.execution.log.unlink(missing_ok=True)  # an earlier update's; it is read anew, from its beginning
 
     def read(self) -> None:
         """Write what has come since. What a log says is no reason for a run to fail."""
-        with suppress(AwsError):
+        with suppress(AwsError, CannotSay):
             while True:
                 page = self.api.log_events(self.region, self.group, self.stream, self._token)
                 if page.lines:
                     with self.execution.log.open("a", encoding="utf-8") as log:
                         log.writelines(f"{self._redactor.text(line)}\n" for line in page.lines)
-                if page.token == self._token or not page.lines:
+                ended, self._token = page.token == self._token, page.token
+                if ended or not page.lines:
                     return
-                self._token = page.token
 
 
 def _follow(
@@ -405,8 +467,7 @@ def _follow(
     """Bring the run's results home until they are whole, or its task is gone. ``task`` empty: it went unseen."""
     begun, told, asked_to_stop = datetime.now(UTC), "", False
     base, region = names.base_name(order.attempt), str(order.region)
-    group = names.log_group(str(order.stamps.get("stack", "")))
-    log = _Log(api_, region, group, names.log_stream(base, names.BENCHMARK, task.rpartition("/")[2]), execution)
+    log = _Log.of(api_, order, execution, task.rpartition("/")[2])
     deadline = time.monotonic() + order.timeout_s + _OVERHEAD_S
     gone_since: float | None = None
     while not _said(fetch.advance):
@@ -477,8 +538,6 @@ def _rungs(settings: Settings) -> list[Rung]:
 
 def _what_is_there(settings: Settings, stack: str) -> _There:
     """Asks AWS; a preview without credentials says so, and assumes that there is nothing yet."""
-    from catalog.repositories import ecr_repository_of
-
     own = ecr_repository_of(settings.registry) if settings.registry else None
     tag = (STACK_LABEL, stack.lower())
     try:

@@ -119,8 +119,11 @@ def shrink(api: EcsApi, region: str, attempt: str) -> None:
     side_by_side([partial(api.stop_task, region, base, one.arn, "gpubench ends the attempt") for one in tasks])
     group = api.scaling_group(region, base)
     if group is not None and group.desired > 0 and not group.deleting:
-        api.set_desired(region, base, 0)
+        api.stop_asking(region, base)
     live = [one for one in api.instances(region, tag) if one.state in _LIVE]
+    if group is None:
+        # With ECS Managed Instances only ECS may end them, and does when they have no task; others a sweep finds.
+        return
     side_by_side([partial(_end, api, one) for one in live])
 
 

@@ -74,7 +74,7 @@ class Runs(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class TaskArgs:
-    """What the tasks of an attempt carry out; which run it is, RunTask says (`overrides`).
+    """What the tasks of an attempt carry out; which run it is, RunTask says.
 
     ``image``: by digest. ``argv``: the container's command; empty for the image's own. ``env``: in clear. ``secrets``:
     by variable, the ARN of a secret of Secrets Manager in the task's region. ``attempt``: the ledger's. ``results``:
@@ -106,20 +106,6 @@ def code() -> str:
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, (PROJECT_ROOT / path).read_bytes(), compresslevel=9)
     return base64.b64encode(made.getvalue()).decode()
-
-
-def overrides(run: str, stamps: Mapping[str, Any]) -> dict[str, Any]:
-    """RunTask's `overrides`: which run it is.
-
-    The benchmark's container gets the stamps, too: a manifest that a workload makes itself has them in it.
-    """
-    said = json.dumps(dict(stamps), sort_keys=True)
-    return {
-        "containerOverrides": [
-            {"name": names.BENCHMARK, "environment": _environment({"GPUBENCH_STAMPS": said})},
-            {"name": names.UPLOADER, "environment": _environment({"GPUBENCH_RUN": run, "GPUBENCH_STAMPS": said})},
-        ]
-    }
 
 
 def container_definitions(
@@ -155,10 +141,12 @@ def container_definitions(
         # (https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html, dependsOn).
         "dependsOn": [{"containerName": names.UPLOADER, "condition": "HEALTHY"}],
         "stopTimeout": STOP_S,
-        "ulimits": _ULIMITS,
         "logConfiguration": log,
     }
     if runs is not Runs.FARGATE:
+        # Of these Fargate lets nofile alone be changed: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/
+        # task_definition_parameters.html, Resource limits.
+        benchmark["ulimits"] = _ULIMITS
         benchmark["memoryReservation"] = _LEAST_MIB
         benchmark["linuxParameters"] = {"sharedMemorySize": _SHM_MIB, "initProcessEnabled": True}
     if task.gpus:

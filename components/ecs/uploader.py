@@ -74,7 +74,7 @@ BEGIN_S = 60.0
 FLUSH_S = 900.0  # how long the last upload may be tried
 # Of the 120 s that a task has from SIGTERM to SIGKILL (stopTimeout; Fargate has no more). A call may hang for CALL_S.
 NOTICE_S = 90.0
-START_S = float(os.environ.get("GPUBENCH_START_S", "3600"))  # for the pull of the benchmark's image, with its queue
+START_S = float(os.environ.get("GPUBENCH_START_S", "2400"))  # for the pull of the benchmark's image, with its queue
 CALL_S = 20.0  # without a byte
 COPY_S = 30.0  # for the copy of a folder that is still being written to
 NO_SPACE = 1024 * 1024  # a disk with less than this is full

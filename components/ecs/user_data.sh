@@ -29,12 +29,12 @@ ECS_CLUSTER=$cluster
 ECS_ENABLE_GPU_SUPPORT=true
 ECS_AWSVPC_BLOCK_IMDS=true
 ECS_ENABLE_SPOT_INSTANCE_DRAINING=true
-ECS_IMAGE_PULL_BEHAVIOR=prefer-cached
+ECS_IMAGE_PULL_BEHAVIOR=once
 ECS_IMAGE_PULL_INACTIVITY_TIMEOUT=15m
 ECS_PULL_DEPENDENT_CONTAINERS_UPFRONT=true
 ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION=10m
 END
-# prefer-cached: images are named by digest, and the next run's is here already.
+# once: images are named by digest, and the next run's is here already; a pull that fails says why.
 # 15m: a layer of many GB is unpacked without a word for longer than the agent's one minute.
 # UPFRONT: the benchmark waits for the uploader to be ready; its image need not.
 

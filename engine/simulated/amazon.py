@@ -35,6 +35,14 @@ _KINDS = {
     "aws:ecs/capacityProvider:CapacityProvider": ResourceKind.PROVIDER,
     "aws:ecs/taskDefinition:TaskDefinition": ResourceKind.DEFINITION,
     "aws:ecs/cluster:Cluster": ResourceKind.CLUSTER,
+    "aws:ec2/vpc:Vpc": ResourceKind.VPC,
+    "aws:ec2/subnet:Subnet": ResourceKind.SUBNET,
+    "aws:ec2/natGateway:NatGateway": ResourceKind.NAT_GATEWAY,
+    "aws:ec2/eip:Eip": ResourceKind.ADDRESS,
+    "aws:ec2/securityGroup:SecurityGroup": ResourceKind.SECURITY_GROUP,
+    "aws:ec2/routeTable:RouteTable": ResourceKind.ROUTE_TABLE,
+    "aws:ec2/internetGateway:InternetGateway": ResourceKind.GATEWAY,
+    "aws:ec2/vpcEndpoint:VpcEndpoint": ResourceKind.ENDPOINT,
 }
 _T = TypeVar("_T")
 
@@ -133,9 +141,9 @@ class SimulatedAmazon:
         """See `EcsApi`."""
         self._asked(lambda: self._cloud.resize(self._attempt, 0))
 
-    def set_desired(self, region: str, group: str, desired: int) -> None:
+    def stop_asking(self, region: str, group: str) -> None:
         """See `EcsApi`."""
-        self._asked(lambda: self._cloud.resize(self._attempt, desired))
+        self._asked(lambda: self._cloud.resize(self._attempt, 0))
 
     def resources(self, region: str, tag: tuple[str, str], name: str) -> tuple[api.Resource, ...]:
         """See `EcsApi`."""

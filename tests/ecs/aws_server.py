@@ -54,12 +54,13 @@ class Asked:
 
 @dataclass(frozen=True)
 class Refusal:
-    """An answer that is an error. ``drop``: the connection is closed instead."""
+    """An answer that is an error. ``drop``: the connection is closed instead. ``more``: what else a JSON error says."""
 
     code: str = ""
     message: str = ""
     status: int = 400
     drop: bool = False
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 Answer = Callable[[Asked], Any] | Mapping[str, Any] | Refusal
@@ -256,7 +257,8 @@ def _error(model: ServiceModel, refusal: Refusal) -> tuple[bytes, dict[str, str]
     code, message = refusal.code, refusal.message
     protocol = model.metadata["protocol"]
     if protocol == "json":
-        return json.dumps({"__type": code, "message": message}).encode(), {"Content-Type": "application/x-amz-json-1.1"}
+        said = {"__type": code, "message": message, **refusal.more}
+        return json.dumps(said).encode(), {"Content-Type": "application/x-amz-json-1.1"}
     error = f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>"
     if protocol == "ec2":
         text = f"<Response><Errors>{error}</Errors><RequestID>r</RequestID></Response>"

@@ -56,20 +56,45 @@ def test_activities_are_read_page_by_page_and_told_oldest_first(asking: Asking) 
 
 def test_a_group_that_is_gone_has_done_nothing_and_is_left_alone(asking: Asking) -> None:
     gone = Refusal("ValidationError", "AutoScalingGroup name not found - AutoScalingGroup g not found")
-    for name in ("DescribeScalingActivities", "SetDesiredCapacity", "DeleteAutoScalingGroup"):
+    for name in ("DescribeScalingActivities", "UpdateAutoScalingGroup", "DeleteAutoScalingGroup"):
         asking.server.answers[f"autoscaling.{name}"] = gone
     assert asking.amazon.activities(R, "g") == ()
-    asking.amazon.set_desired(R, "g", 0)
+    asking.amazon.stop_asking(R, "g")
     with pytest.raises(AwsError) as said:
         asking.amazon.delete(Resource(ResourceKind.GROUP, R, "g"))
     assert said.value.is_gone
 
 
+def test_a_run_that_was_started_with_other_stamps_is_the_same_run(asking: Asking) -> None:
+    """A commit since then changes a stamp, and AWS refuses its token with another request."""
+    arn = f"arn:aws:ecs:{R}:{ACCOUNT}:task/c/0123"
+    asking.server.answers["ecs.RunTask"] = Refusal(
+        "ConflictException", "The client token is already in use", more={"resourceIds": [arn]}
+    )
+    asking.server.answers["ecs.DescribeTasks"] = {
+        "tasks": [{"taskArn": arn, "clusterArn": "c", "lastStatus": "RUNNING", "startedBy": "a"}]
+    }
+    order = TaskOrder(
+        region=R,
+        cluster="c",
+        definition="d",
+        token="t",
+        started_by="a",
+        provider="p",
+        subnets=("s",),
+        security_groups=(),
+    )
+    assert [one.arn for one in asking.amazon.run_task(order).tasks] == [arn]
+    asking.server.answers["ecs.DescribeTasks"] = {"tasks": []}
+    with pytest.raises(AwsError, match="already in use"):
+        asking.amazon.run_task(order)
+
+
 def test_another_validation_error_of_a_group_is_told(asking: Asking) -> None:
-    refusal = Refusal("ValidationError", "New SetDesiredCapacity value 9 is above max value 1")
-    asking.server.answers["autoscaling.SetDesiredCapacity"] = refusal
-    with pytest.raises(AwsError, match="above max value"):
-        asking.amazon.set_desired(R, "g", 9)
+    refusal = Refusal("ValidationError", "Desired capacity:0 must be between the specified min size:1 and max size:1")
+    asking.server.answers["autoscaling.UpdateAutoScalingGroup"] = refusal
+    with pytest.raises(AwsError, match="must be between"):
+        asking.amazon.stop_asking(R, "g")
 
 
 def test_an_error_has_aws_words_and_code_so_that_it_can_be_classified(asking: Asking) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pulumi
@@ -69,7 +70,7 @@ def test_a_machine_of_each_family_and_purchase(family: str, purchase: Purchase) 
     assert data["InstanceInitiatedShutdownBehavior"] == "terminate"
     schedule = recording.one("Schedule").inputs
     assert (schedule["minSize"], schedule["maxSize"], schedule["desiredCapacity"]) == (0, 0, 0)
-    assert schedule["startTime"] == "2026-11-21T11:51:00Z"  # 10 minutes to wait, and 90 to run
+    assert schedule["startTime"] == "2026-11-21T11:40:00Z"  # 90 minutes: not after the machine's own end
     assert group.inputs["forceDelete"] is True
 
     # It is asked for at once, in all zones, by all types in order; its shortage is the watch's to say.
@@ -83,7 +84,7 @@ def test_a_machine_of_each_family_and_purchase(family: str, purchase: Purchase) 
     assert inputs["waitForCapacityTimeout"] == "0"
     assert inputs["ignoreFailedScalingActivities"] is True
     assert inputs["protectFromScaleIn"] is True, "managed termination protection needs it"
-    assert inputs["capacityRebalance"] is spot
+    assert inputs["capacityRebalance"] is False
     policy = inputs["mixedInstancesPolicy"]
     assert [one["instanceType"] for one in policy["launchTemplate"]["overrides"]] == list(TYPES[family])
     assert policy["launchTemplate"]["launchTemplateSpecification"] == {
@@ -243,8 +244,11 @@ def test_another_attempts_resources_are_others_but_for_the_network() -> None:
 
 def test_the_schedule_and_the_timer() -> None:
     assert run_seconds(60) == 600
-    assert ends_at(BEGUN, 0, 60) == "2026-11-21T10:21:00Z"
-    assert ends_at(BEGUN, 0, 60) < ends_at(BEGUN, 60, 60)
+    assert ends_at(BEGUN, 0, 60) == "2026-11-21T10:20:00Z"
+    for wait_s, seconds in ((0, 60), (1800, 60), (1800, 7200)):
+        stops = datetime.fromisoformat(ends_at(BEGUN, wait_s, seconds))
+        assert stops >= BEGUN + timedelta(seconds=wait_s), "not while a machine may still come"
+        assert stops <= BEGUN + timedelta(seconds=run_seconds(seconds, wait_s)), "not after the first may have ended"
 
 
 def test_no_two_zones_have_one_range_and_all_known_regions_have_zones() -> None:

@@ -18,9 +18,9 @@ import results_folder
 from benchmark_job import store
 from benchmark_job.bucket import Bucket
 from benchmark_job.order import RunOrder
-from components import interface
-from components.ecs import names, surface
-from components.ecs.api import AwsError, Container, EcsApi, LogPage, Refusal, Started, Task, TaskOrder
+from components import image_digest, interface
+from components.ecs import images, names, surface
+from components.ecs.api import AwsApi, AwsError, Container, EcsApi, LogPage, Refusal, Started, Task, TaskOrder
 from components.interface import Control, Execution, SurfaceError
 from engine.simulated.amazon import SimulatedAmazon
 from engine.simulated.clock import SimulatedClock
@@ -57,8 +57,11 @@ class Amazon(SimulatedAmazon):
         self.played: Task | None = None
         self.printed: dict[str, list[str]] = {}
         self.down = False
+        self.refused: list[str] = []
 
     def run_task(self, order: TaskOrder) -> Started:
+        if self.refused:
+            raise AwsError(self.refused.pop(0), "ClientException", 400)
         if self.refusals:
             return Started(refusals=self.refusals)
         if not any(one.token == order.token for one in self.ordered):
@@ -272,6 +275,73 @@ def test_on_fargate_the_task_itself_asks_for_its_machine(makes: Makes) -> None:
     assert world.manifest["status"] == "complete"
 
 
+def test_what_a_killed_update_had_not_read_of_the_log_comes_home_with_the_next(makes: Makes) -> None:
+    world = makes()
+    world.engine_is_gone = True
+    world.fails()
+    world.amazon.prints(names.BENCHMARK, "all of it")
+    world.uploader.results.stamps = {**STAMPS, "attempt": ATTEMPT, "task": ARN}
+    world.uploader.ends()
+    world.engine_is_gone = False
+    world.carries_out()
+    assert world.manifest["status"] == "complete"
+    assert world.execution.log.read_text() == "all of it\n"
+
+
+def test_a_failed_run_that_is_not_the_last_gives_its_machine_back(makes: Makes) -> None:
+    world = makes()
+    world.steps = [lambda: world.uploader.ends(results_folder.Status.FAILED, "CUDA out of memory")]
+    world.carries_out(replace(ORDER, ends_machine=False))
+    assert world.manifest["status"] == "failed"
+    assert world.size == 0
+
+
+NEW_ROLE = (
+    "An error occurred (ClientException) when calling the RunTask operation: ECS was unable to assume the role "
+    "'arn:aws:iam::123456789012:role/gpubench-test-task' that was provided for this task."
+)
+
+
+def test_a_role_that_was_made_a_moment_ago_is_waited_for(makes: Makes) -> None:
+    world = makes()
+    world.amazon.refused = [NEW_ROLE, NEW_ROLE]
+    world.steps = [world.uploader.ends]
+    world.carries_out()
+    assert world.manifest["status"] == "complete"
+
+
+def test_and_not_for_ever(makes: Makes) -> None:
+    world = makes()
+    world.amazon.refused = [NEW_ROLE] * 1000
+    assert classify(str(world.fails()), Where(surface="ecs")).cause is Cause.PERMISSION
+    assert len(world.amazon.refused) > 900
+    assert world.size == 0
+
+
+def test_a_container_that_ecs_could_not_start_is_told_in_ecs_words(makes: Makes) -> None:
+    """The uploader goes on beside it, and seals that it never began; only ECS knows why."""
+    world = makes()
+    said = (
+        "CannotPullContainerError: failed to resolve ref 123456789012.dkr.ecr.us-east-1.amazonaws.com/sdxl@sha256:0: "
+        "unexpected status from HEAD request: 403 Forbidden"
+    )
+
+    def fails_to_start() -> None:
+        assert world.amazon.played is not None
+        stopped = Container(names.BENCHMARK, "STOPPED", None, said)
+        world.amazon.played = replace(world.amazon.played, containers=(stopped, Container(names.UPLOADER, "RUNNING")))
+
+    def seals() -> None:
+        cause = results_folder.Cause("unknown", "not-started", "it was never started", "ECS says why")
+        world.uploader.ends(results_folder.Status.FAILED, failed=cause)
+
+    world.steps = [fails_to_start, lambda: None, seals]
+    failed = world.fails()
+    assert said in str(failed)
+    assert classify(str(failed), Where(surface="ecs")).cause is Cause.PERMISSION
+    assert world.size == 0
+
+
 # -- no machine --------------------------------------------------------------------------------------------------------
 
 
@@ -426,3 +496,29 @@ def test_code_that_nothing_would_check_out_is_refused() -> None:
     with pytest.raises(SurfaceError, match=r"gpubench:benchmark\.code") as failed:
         surface.check(replace(made, benchmark=benchmark))
     assert failed.value.cause is Cause.BAD_REQUEST
+
+
+def test_an_image_of_the_cache_is_pulled_through_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pulled: list[str] = []
+    monkeypatch.setattr(image_digest, "pull_through", pulled.append)
+    image = images.cached_uploader_image(ACCOUNT, REGION, "test")
+    order = replace(ORDER, handles={**HANDLES, "uploader_image": image})
+    there: dict[str, str] = {}
+
+    class Registry:
+        def image_digest(self, region: str, account: str, name: str, reference: str) -> str | None:
+            assert (region, account, reference) == (REGION, ACCOUNT, image.partition("@")[2])
+            return there.get(name)
+
+    def fills(order: RunOrder) -> None:
+        surface._fill_cache(cast(AwsApi, Registry()), order, Control(lambda _: None, lambda: False))
+
+    fills(order)
+    assert pulled == [image]
+    there[image.partition("/")[2].partition("@")[0].partition(":")[0]] = "sha256:0"
+    fills(order)
+    fills(
+        replace(ORDER, handles={**HANDLES, "uploader_image": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/own@sha256:0"})
+    )
+    fills(ORDER)
+    assert pulled == [image], "once, and no image that is there anyhow"

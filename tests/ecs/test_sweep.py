@@ -187,8 +187,8 @@ def test_shrinking_stops_tasks_before_the_group_and_ends_machines_that_are_prote
     before = len(cloud.server.asked)
     sweeping.shrink(cloud.amazon, R, ATTEMPT.id)
     order = [one.id for one in cloud.server.asked[before:]]
-    assert order.index("ecs.StopTask") < order.index("autoscaling.SetDesiredCapacity")
-    assert order.index("autoscaling.SetDesiredCapacity") < order.index("ec2.TerminateInstances")
+    assert order.index("ecs.StopTask") < order.index("autoscaling.UpdateAutoScalingGroup")
+    assert order.index("autoscaling.UpdateAutoScalingGroup") < order.index("ec2.TerminateInstances")
     # moto's group makes another one, whatever its size, and AWS's doesn't: so it is this one that is looked at.
     (ended,) = [one for one in cloud.amazon.instances(R, (ATTEMPT_LABEL, ATTEMPT.id)) if one.id == machine_id]
     assert ended.state == "terminated" and made.left()["groups"] == 1
@@ -228,7 +228,7 @@ def test_a_refusal_is_told_at_once_and_the_rest_is_taken(cloud: Asking) -> None:
 
 def test_an_attempt_that_can_not_be_kept_from_asking_is_an_error(asking: Asking) -> None:
     quiet(asking.server)
-    asking.server.answers["autoscaling.SetDesiredCapacity"] = Refusal("AccessDenied", "no", 403)
+    asking.server.answers["autoscaling.UpdateAutoScalingGroup"] = Refusal("AccessDenied", "no", 403)
     with pytest.raises(AwsError, match="AccessDenied"):
         sweeping.sweep(asking.amazon, ATTEMPT)
 

@@ -17,7 +17,7 @@ import pytest
 
 from catalog import Purchase
 from components.ecs import images, names
-from components.ecs.task import MAX_DEFINITION, PROJECT_ROOT, READY, code, overrides
+from components.ecs.task import MAX_DEFINITION, PROJECT_ROOT, READY, code
 from tests.ecs import declared
 from tests.ecs.declared import ACCOUNT, BASE, CANARY, IMAGE, REGION, SECRET
 from tests.recording import record
@@ -150,16 +150,6 @@ def test_what_is_too_long_for_a_definition_is_said_at_once() -> None:
 
     assert not record(program).of("TaskDefinition")
     assert declared.cluster(task=declared.task(env={"TEXT": "x" * 8_000})).of("TaskDefinition")
-
-
-def test_which_run_it_is_is_said_to_both_containers() -> None:
-    stamps = {"run": "0a1b-1", "stack": "dev"}
-    made = overrides("0a1b-1", stamps)
-    declared.check("ecs", "RunTask", {"taskDefinition": BASE, "overrides": made})
-    told = {one["name"]: {e["name"]: e["value"] for e in one["environment"]} for one in made["containerOverrides"]}
-    assert json.loads(told["benchmark"]["GPUBENCH_STAMPS"]) == stamps
-    assert told["benchmark"]["GPUBENCH_STAMPS"] == told["uploader"]["GPUBENCH_STAMPS"]
-    assert told["uploader"]["GPUBENCH_RUN"] == "0a1b-1"
 
 
 def test_the_image_of_the_uploader_is_pinned_and_can_be_another() -> None:

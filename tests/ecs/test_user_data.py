@@ -84,7 +84,7 @@ def test_it_arms_the_end_first_and_joins_the_attempts_cluster(machine: Machine) 
     assert told["ECS_CLUSTER"] == BASE
     assert told["ECS_AWSVPC_BLOCK_IMDS"] == "true", "a task doesn't get at the machine's role"
     assert told["ECS_ENABLE_GPU_SUPPORT"] == told["ECS_ENABLE_SPOT_INSTANCE_DRAINING"] == "true"
-    assert told["ECS_IMAGE_PULL_BEHAVIOR"] == "prefer-cached"
+    assert told["ECS_IMAGE_PULL_BEHAVIOR"] == "once"
     # It would wait for the agent, which waits for this script.
     assert machine.called[-1] == "systemctl start --no-block gpubench-tasks.service gpubench-notice.service"
     assert not any("poweroff" in call for call in machine.called[1:])

@@ -10,7 +10,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,17 @@ class SlowCloud(Cloud):
 
     pause = create_pause = 0.0
     creating = False
+    running_when_deleted: bool | None = None  # whether a machine ran when something was first deleted by an engine
 
     def create(self, type_token: str, name: str, inputs: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         self.creating = True
         time.sleep(self.create_pause)
         return super().create(type_token, name, inputs)
+
+    def delete(self, type_token: str, id_: str) -> None:
+        if self.running_when_deleted is None:
+            self.running_when_deleted = any(machine.ended is None for machine in self.machines())
+        super().delete(type_token, id_)
 
     def run_state(self, attempt: str, run: str) -> RunState:
         time.sleep(self.pause)
@@ -101,6 +107,15 @@ def rehearse(project: Project) -> Iterator[Any]:
             return Rehearsed(project, cloud)
 
         yield make
+
+
+def _kill_session(leader: int) -> None:
+    """Kill `gpubench up` with all that it has started: the CLI is a process group of its own."""
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            with suppress(OSError):
+                if os.getsid(int(process.name)) == leader:
+                    os.kill(int(process.name), signal.SIGKILL)
 
 
 def test_a_walk_gets_results_where_there_is_capacity_and_leaves_nothing(rehearse: Any) -> None:
@@ -160,6 +175,27 @@ def test_killed_in_the_middle_the_next_up_goes_on(rehearse: Any, after: float) -
     assert world.attempts[-1].outcome is Outcome.WON and world.attempts[-1].tier == "h100"
     assert all(one.ended for one in world.attempts)
     assert len(world.project.complete()) == 1, said
+    world.assert_nothing_is_left()
+
+
+def test_destroy_takes_the_machine_away_before_anything_that_it_stands_on(rehearse: Any) -> None:
+    world = rehearse([H100], {})
+    world.cloud.pause = 1.0
+    update = world.project.start("up")
+    wait_for(world.running, "a machine")
+    wait_for(lambda: list((world.project.root / "results").glob("runs/*/lock")), "a run on it")
+    refused = world.project.run("destroy", check=False)
+    assert refused.returncode == 1 and "gpubench stop --stack test" in refused.stdout and world.running()
+    _kill_session(update.pid)
+    update.communicate()
+    world.cloud.pause = 0.0
+    said = world.project.run("destroy").stdout
+    (attempt,) = world.attempts
+    assert f"attempt {attempt.id} on {attempt.rung} is under way" in said
+    assert (attempt.outcome, attempt.failure.code) == (Outcome.STOPPED, "stopped")
+    assert attempt.obtained_zone == "us-central1-a"
+    assert world.cloud.running_when_deleted is False
+    assert not [one for one in world.project.resources() if one["type"].startswith("gcp:")]
     world.assert_nothing_is_left()
 
 
