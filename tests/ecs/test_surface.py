@@ -436,9 +436,10 @@ def test_an_api_that_fails_for_a_moment_keeps_the_machine(makes: Makes) -> None:
     assert world.size == 1
 
 
-def test_nothing_comes_for_hours(makes: Makes) -> None:
+def test_nothing_comes_for_long(makes: Makes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(surface, "_OVERHEAD_S", 120.0)
     world = makes()
-    failed = world.fails()
+    failed = world.fails(replace(ORDER, timeout_s=60.0))
     assert "nothing came of run" in str(failed)
     assert failed.cause is Cause.INTERRUPTED
     assert world.size == 0
