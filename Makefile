@@ -19,8 +19,8 @@ up: setup ## Run the benchmark on this machine and show its results
 test: setup-dev ## Lint, type-check and test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
+	@# Types are checked beside the tests, which wait for processes more than they work.
+	$(VENV)/bin/mypy & types=$$!; $(VENV)/bin/python -m pytest -n 2 --dist loadfile; tests=$$?; wait $$types && exit $$tests
 
 .PHONY: setup
 setup: $(VENV)/.installed ## Install what `gpubench up` needs into .venv
