@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,7 +22,7 @@ import results_folder
 from benchmark_job.bucket import Bucket, BucketError, Fetch
 from benchmark_job.order import RunOrder
 from catalog.repositories import ecr_repository_of
-from components import image_digest, sdk
+from components import following, image_digest, sdk
 from components.ecs import images, names
 from components.ecs import sweep as sweeping
 from components.ecs.api import AwsError, EcsApi, Started, TaskOrder
@@ -38,8 +38,8 @@ from components.interface import (
     SurfaceError,
 )
 from components.redaction import Redactor
-from components.waiting import GONE, MachineGone, wait_for_capacity
-from placement.causes import Cause, Where, classify
+from components.waiting import MachineGone, wait_for_capacity
+from placement.causes import Cause, Where
 from placement.clock import SystemClock
 from placement.ladder import Rung
 from placement.ledger import Attempt
@@ -53,9 +53,6 @@ T = TypeVar("T")
 
 UPLOADS = True
 
-POLL_S = 10.0
-_UPLOAD_GRACE_S = 60.0  # a task that has ended may have put its last objects there a moment before
-_OVERHEAD_S = 45 * 60.0  # a pull of tens of GB and the last upload: what a run's task takes beside the run itself
 _NEW_ROLE_S = 120.0  # IAM says it takes seconds until a new role is known everywhere, and doesn't say how many
 _NEW_ROLE = re.compile(r"unable to assume the role", re.IGNORECASE)  # as RunTask, and a task that stopped, say it
 _TOKEN = 64  # characters of a client token (ecs, RunTask)
@@ -304,27 +301,32 @@ _api: AwsApi | None = None
 
 def carry_out(api_: EcsApi, order: RunOrder, execution: Execution, control: Control) -> None:
     """As `execute`, asking this API. Raises SurfaceError where no task comes to run, or none of its results."""
-    assert order.project and order.region
-    where = Where(surface="ecs", project=order.project, region=order.region, tier=order.tier)
+    account, region = order.project, order.region
+    assert account and region
+    where = Where(surface="ecs", project=account, region=region, tier=order.tier)
     bucket = Bucket(order.store)
     # What the benchmark prints is in CloudWatch Logs; in the bucket there are the uploader's own notes.
     notes = execution.log.with_suffix(f".{names.UPLOADER}.log")
     fetch = Fetch(bucket, order.run, order.attempt, execution.folder, notes)
-    try:
+
+    def shrink() -> None:
+        _said(partial(sweeping.shrink, api_, region, order.attempt))
+
+    with following.giving_back(control, where, shrink):
         if _said(fetch.advance):
             if task := _task_of(execution):  # an earlier update was killed while it waited for these
                 _Log.of(api_, order, execution, task).read()
             return
         came = order.attempt in _said(partial(bucket.attempts, order.run))
         group = names.log_group(str(order.stamps.get("stack", "")))
-        watch = Watch(api_, order.project, order.region, order.attempt, log_group=group, came=came)
+        watch = Watch(api_, account, region, order.attempt, log_group=group, came=came)
         wait = partial(
             wait_for_capacity,
             lambda: _said(watch.seen),
             where=where,
             clock=SystemClock(),
             limit_s=order.wait_s,
-            poll_s=POLL_S,
+            poll_s=following.POLL_S,
             say=control.say,
             stopped=execution.is_stopped,
         )
@@ -337,25 +339,44 @@ def carry_out(api_: EcsApi, order: RunOrder, execution: Execution, control: Cont
             else:
                 wait()
                 task = _run_task(api_, order, watch)
-        _follow(api_, order, execution, control, watch, fetch, task)
+        log = _Log.of(api_, order, execution, task.rpartition("/")[2])
+        following.follow(
+            order,
+            execution,
+            control,
+            what="task",
+            advance=lambda: _said(fetch.advance),
+            look=partial(_look, watch, task, log),
+            stop=partial(_tell_to_stop, api_, order, task),
+        )
+        log.read()
         if why := _never_began(execution, watch):
             raise SurfaceError(why)
-    except SurfaceError as failed:
-        # What is tried again in place, and the next update after this engine's death, go on with the machine.
-        if control.engine_is_gone() or classify(str(failed), where).cause is Cause.TRANSIENT:
-            raise
-        _give_back(api_, order, control)
-        raise
     if order.ends_machine or not _is_complete(execution):
-        _give_back(api_, order, control)  # what failed ends the attempt, whatever runs would have come after it
+        # What failed ends the attempt, whatever runs would have come after it; and nothing idles.
+        following.give_back(control, shrink)
 
 
-def _give_back(api_: EcsApi, order: RunOrder, control: Control) -> None:
-    """It must ask for no more machines, whatever becomes of us, and idle on none."""
-    try:
-        _said(partial(sweeping.shrink, api_, str(order.region), order.attempt))
-    except SurfaceError as error:
-        control.say(f"its group could not be told to ask for no more machines: {error}")
+def _look(watch: Watch, task: str, log: _Log) -> following.Look:
+    """``task`` empty: it went unseen, with its machine."""
+    if not task:
+        return following.Look(step="", place="", gone=True, why="")
+    log.read()
+    progress = _said(partial(watch.progress, task))
+    return following.Look(
+        step=progress.phase or progress.status.lower(),
+        place=f"in task {task.rpartition('/')[2]}",
+        gone=progress.gone,
+        why=progress.taken or "\n".join(text for _, text in progress.failures) or progress.reason,
+    )
+
+
+def _tell_to_stop(api_: EcsApi, order: RunOrder, task: str) -> bool:
+    """Whether there is a task that could be told."""
+    if task:
+        base = names.base_name(order.attempt)
+        _said(partial(api_.stop_task, str(order.region), base, task, "gpubench: stopped on request"))
+    return bool(task)
 
 
 def _run_task(api_: EcsApi, order: RunOrder, watch: Watch) -> str:
@@ -397,7 +418,7 @@ def _started(api_: EcsApi, task: TaskOrder) -> Started:
         except SurfaceError as error:
             if not _NEW_ROLE.search(str(error)) or time.monotonic() > until:
                 raise
-        time.sleep(POLL_S)
+        time.sleep(following.POLL_S)
 
 
 def _task_of(execution: Execution) -> str:
@@ -453,71 +474,6 @@ class _Log:
                 ended, self._token = page.token == self._token, page.token
                 if ended or not page.lines:
                     return
-
-
-def _follow(
-    api_: EcsApi,
-    order: RunOrder,
-    execution: Execution,
-    control: Control,
-    watch: Watch,
-    fetch: Fetch,
-    task: str,
-) -> None:
-    """Bring the run's results home until they are whole, or its task is gone. ``task`` empty: it went unseen."""
-    begun, told, asked_to_stop = datetime.now(UTC), "", False
-    base, region = names.base_name(order.attempt), str(order.region)
-    log = _Log.of(api_, order, execution, task.rpartition("/")[2])
-    deadline = time.monotonic() + order.timeout_s + _OVERHEAD_S
-    gone_since: float | None = None
-    while not _said(fetch.advance):
-        log.read()
-        progress = _said(partial(watch.progress, task))
-        step = progress.phase or progress.status.lower()
-        if step and step != told:
-            control.say(f"{step} in task {task.rpartition('/')[2] or base}")
-            told = step
-        if execution.is_stopped() and not asked_to_stop and task:
-            asked_to_stop = True
-            _said(partial(api_.stop_task, region, base, task, "gpubench: stopped on request"))
-        now = time.monotonic()
-        gone_since = (gone_since or now) if progress.gone or not task else None
-        if gone_since is not None and now - gone_since >= _UPLOAD_GRACE_S:
-            why = _why_gone(progress.taken, progress.failures, progress.reason, stopped=execution.is_stopped())
-            _seal(order, execution, begun, why)
-            break
-        if now > deadline:
-            raise SurfaceError(
-                f"nothing came of run {order.run} within {timedelta(seconds=order.timeout_s + _OVERHEAD_S)}, and its "
-                "task doesn't say why",
-                Cause.INTERRUPTED,  # another machine may do better; this attempt asks for none any more
-            )
-        if control.engine_is_gone():
-            raise SurfaceError("the engine that ordered the run is gone")
-        time.sleep(POLL_S)
-    log.read()
-
-
-def _why_gone(taken: str, failures: tuple[tuple[str, str], ...], reason: str, *, stopped: bool) -> str:
-    """What a task that left no manifest ended of, in the cloud's words or its own."""
-    if stopped:
-        return "it was stopped on request; run `gpubench up` again to go on"
-    return taken or "\n".join(text for _, text in failures) or reason or GONE
-
-
-def _seal(order: RunOrder, execution: Execution, begun: datetime, why: str) -> None:
-    """Make whole what a task left that couldn't do it itself: what was measured is kept."""
-    failure = classify(why, Where(surface="ecs", project=order.project, region=order.region))
-    interrupted = failure.cause in (Cause.INTERRUPTED, Cause.UNKNOWN)
-    folder = results_folder.ResultsFolder(execution.folder, {**order.stamps, "attempt": order.attempt})
-    folder.seal(
-        results_folder.Status.INTERRUPTED if interrupted else results_folder.Status.FAILED,
-        exit_code=1,
-        started_at=begun,
-        finished_at=datetime.now(UTC),
-        cause=results_folder.Cause(str(failure.cause), failure.code, why, failure.mend),
-        made_by="wrapper",
-    )
 
 
 @dataclass(frozen=True)

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import pulumi
 
-import results_folder
 from benchmark_job.bucket import Bucket, BucketError, Fetch
 from benchmark_job.order import RunOrder
-from components import image_digest, sdk
+from components import following, image_digest, sdk
 from components.gce import images, metadata, names
 from components.gce import sweep as sweeping
-from components.gce.api import ApiError, AttemptApi, GoogleApi, Instance, ResourceKind
+from components.gce.api import ApiError, AttemptApi, GoogleApi, ResourceKind
 from components.gce.watch import Watch
 from components.interface import Capacity, Control, Execution, Held, Standings, SurfaceError
-from components.waiting import GONE, MachineGone, wait_for_capacity
-from placement.causes import Cause, Where, classify
+from components.waiting import MachineGone, wait_for_capacity
+from placement.causes import Cause, Where
 from placement.clock import SystemClock
 from placement.ladder import Rung
 from placement.ledger import Attempt
@@ -34,10 +32,7 @@ T = TypeVar("T")
 
 UPLOADS = True
 
-POLL_S = 10.0
-_UPLOAD_GRACE_S = 60.0  # a machine that has gone may have put its last objects there a moment before
 _MACHINES = (str(ResourceKind.GROUP), str(ResourceKind.INSTANCE))
-_OVERHEAD_S = 45 * 60.0  # boot, driver, a pull of tens of GB: what a run's machine takes beside the run itself
 
 
 def check(settings: Settings) -> None:
@@ -178,107 +173,68 @@ _api: GoogleApi | None = None
 
 def carry_out(api_: AttemptApi, order: RunOrder, execution: Execution, control: Control) -> None:
     """As `execute`, asking this API. Raises SurfaceError where no machine comes, or none of its results."""
-    assert order.project and order.region
-    where = Where(surface="gce", project=order.project, region=order.region, tier=order.tier)
+    project, region = order.project, order.region
+    assert project and region
+    where = Where(surface="gce", project=project, region=region, tier=order.tier)
     bucket = Bucket(order.store)
     fetch = Fetch(bucket, order.run, order.attempt, execution.folder, execution.log)
-    try:
+
+    def shrink() -> None:
+        _said(partial(sweeping.shrink, api_, project, region, order.attempt))
+
+    with following.giving_back(control, where, shrink):
         if _said(fetch.advance):
             return  # an earlier update was killed while it waited for these
         # Only a machine puts something there: an earlier update had one, and it may have died since.
         came = order.attempt in _said(partial(bucket.attempts, order.run))
-        watch = Watch(api_, order.project, order.region, order.attempt, came=came)
+        watch = Watch(api_, project, region, order.attempt, came=came)
         with suppress(MachineGone):  # what it left is sealed, and its last objects may come a moment later
             wait_for_capacity(
                 lambda: _said(watch.seen),
                 where=where,
                 clock=SystemClock(),
                 limit_s=order.wait_s,
-                poll_s=POLL_S,
+                poll_s=following.POLL_S,
                 say=control.say,
                 stopped=execution.is_stopped,
             )
-        _follow(api_, order, execution, control, watch, fetch)
-    except SurfaceError as failed:
-        # What is tried again in place, and the next update after this engine's death, go on with the machine.
-        if control.engine_is_gone() or classify(str(failed), where).cause is Cause.TRANSIENT:
-            raise
-        try:
-            # Before it fails: it must ask for no more machines, whatever becomes of us.
-            _said(partial(sweeping.shrink, api_, order.project, order.region, order.attempt))
-        except SurfaceError as error:
-            control.say(f"its group could not be told to ask for no more machines: {error}")
-        raise
+        following.follow(
+            order,
+            execution,
+            control,
+            what="machine",
+            advance=lambda: _said(fetch.advance),
+            look=partial(_look, watch, order.run),
+            stop=partial(_tell_to_stop, api_, watch),
+        )
 
 
-def _follow(
-    api_: AttemptApi,
-    order: RunOrder,
-    execution: Execution,
-    control: Control,
-    watch: Watch,
-    fetch: Fetch,
-) -> None:
-    """Bring the run's results home until they are whole, or its machine is gone."""
-    begun, told, asked_to_stop = datetime.now(UTC), "", False
-    deadline = time.monotonic() + order.timeout_s + _OVERHEAD_S
-    gone_since: float | None = None
-    while not _said(fetch.advance):
-        progress = _said(watch.progress)
-        step = " ".join(one for one in (progress.phase, progress.run) if one)
-        if step and step != told:
-            control.say(f"{step} on {watch.machine.name if watch.machine else 'its machine'}")
-            told = step
-        if execution.is_stopped() and not asked_to_stop and watch.machine is not None:
-            asked_to_stop = True
-            _said(partial(_tell_to_stop, api_, watch.machine))
-        now = time.monotonic()
-        gone_since = (gone_since or now) if progress.gone else None
-        if gone_since is not None and now - gone_since >= _UPLOAD_GRACE_S:
-            _seal(
-                order, execution, begun, _why_gone(progress.taken, progress.failures, order.run, execution.is_stopped())
-            )
-            return
-        if now > deadline:
-            raise SurfaceError(
-                f"nothing came of run {order.run} within {timedelta(seconds=order.timeout_s + _OVERHEAD_S)}, and its "
-                "machine doesn't say why",
-                Cause.INTERRUPTED,  # another machine may do better; this attempt asks for none any more
-            )
-        if control.engine_is_gone():
-            raise SurfaceError("the engine that ordered the run is gone")
-        time.sleep(POLL_S)
-
-
-def _tell_to_stop(api_: AttemptApi, machine: Instance) -> None:
-    try:
-        api_.set_metadata(machine.project, machine.zone, machine.name, metadata.STOP, "1")
-    except ApiError as error:
-        if not error.is_gone:  # it has stopped: what it left is sealed all the same
-            raise
-
-
-def _why_gone(taken: str, failures: tuple[tuple[str, str], ...], run: str, stopped: bool) -> str:
-    """What a machine that left no manifest ended of, in the cloud's words or its own."""
-    own = [text for about, text in failures if about in ("", run)]
-    if stopped:
-        return "it was stopped on request; run `gpubench up` again to go on"
-    return taken or "\n".join(own) or GONE
-
-
-def _seal(order: RunOrder, execution: Execution, begun: datetime, why: str) -> None:
-    """Make whole what a machine left that couldn't do it itself: what was measured is kept."""
-    failure = classify(why, Where(surface="gce", project=order.project, region=order.region))
-    interrupted = failure.cause in (Cause.INTERRUPTED, Cause.UNKNOWN)
-    folder = results_folder.ResultsFolder(execution.folder, {**order.stamps, "attempt": order.attempt})
-    folder.seal(
-        results_folder.Status.INTERRUPTED if interrupted else results_folder.Status.FAILED,
-        exit_code=1,
-        started_at=begun,
-        finished_at=datetime.now(UTC),
-        cause=results_folder.Cause(str(failure.cause), failure.code, why, failure.mend),
-        made_by="wrapper",
+def _look(watch: Watch, run: str) -> following.Look:
+    progress = _said(watch.progress)
+    own = [text for about, text in progress.failures if about in ("", run)]
+    return following.Look(
+        step=" ".join(one for one in (progress.phase, progress.run) if one),
+        place=f"on {watch.machine.name if watch.machine else 'its machine'}",
+        gone=progress.gone,
+        why=progress.taken or "\n".join(own),
     )
+
+
+def _tell_to_stop(api_: AttemptApi, watch: Watch) -> bool:
+    """Whether there is a machine that could be told."""
+    machine = watch.machine
+    if machine is None:
+        return False
+
+    def tell() -> None:
+        try:
+            api_.set_metadata(machine.project, machine.zone, machine.name, metadata.STOP, "1")
+        except ApiError as error:
+            if not error.is_gone:  # it has stopped: what it left is sealed all the same
+                raise
+
+    _said(tell)
+    return True
 
 
 def _metadata(capacity: Capacity, secrets: pulumi.Output[Mapping[str, str]]) -> Mapping[str, pulumi.Input[str]]:

@@ -18,7 +18,7 @@ import results_folder
 from benchmark_job import store
 from benchmark_job.bucket import Bucket
 from benchmark_job.order import RunOrder
-from components import image_digest, interface
+from components import following, image_digest, interface
 from components.ecs import images, names, surface
 from components.ecs.api import AwsApi, AwsError, Container, EcsApi, LogPage, Refusal, Started, Task, TaskOrder
 from components.interface import Control, Execution, SurfaceError
@@ -200,6 +200,7 @@ def makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Makes]:
             world = World(tmp_path, scenario)
             monkeypatch.setattr(surface, "SystemClock", lambda: world)
             monkeypatch.setattr(surface, "time", world)
+            monkeypatch.setattr(following, "time", world)
             if declares:
                 world.declares()
             return world
@@ -437,7 +438,7 @@ def test_an_api_that_fails_for_a_moment_keeps_the_machine(makes: Makes) -> None:
 
 
 def test_nothing_comes_for_long(makes: Makes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(surface, "_OVERHEAD_S", 120.0)
+    monkeypatch.setattr(following, "_OVERHEAD_S", 120.0)
     world = makes()
     failed = world.fails(replace(ORDER, timeout_s=60.0))
     assert "nothing came of run" in str(failed)

@@ -22,7 +22,7 @@ from benchmark_job import store
 from benchmark_job.bucket import Bucket
 from benchmark_job.order import RunOrder
 from benchmark_job.run_resource import RunFailed, RunProvider
-from components import interface, waiting
+from components import following, interface, waiting
 from components.gce import metadata, names, surface
 from components.gce.api import ApiError, AttemptApi, Group, Instance, Operation, Resource, ResourceKind
 from components.gce.api import Serial as SerialOutput
@@ -196,7 +196,7 @@ def makes(storage: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     def made(scenario: str = "", **declared: Any) -> World:
         world = World(tmp_path, scenario)
         monkeypatch.setattr(surface, "SystemClock", lambda: world)
-        monkeypatch.setattr(surface, "time", world)
+        monkeypatch.setattr(following, "time", world)
         monkeypatch.setattr(surface, "_api", world.google)
         if declared is not None:
             world.declares(**declared)
@@ -283,7 +283,7 @@ def test_a_preempted_machine_leaves_what_it_measured_and_the_clouds_words(makes:
     assert manifest["cause"]["message"].startswith("compute.instances.preempted: the machine was preempted")
     assert machine.id in manifest["cause"]["message"]
     assert manifest["stamps"] == {**STAMPS, "attempt": ATTEMPT}
-    grace = timedelta(seconds=surface._UPLOAD_GRACE_S)
+    grace = timedelta(seconds=following._UPLOAD_GRACE_S)
     assert grace <= world.now() - begun - timedelta(minutes=12) < grace + timedelta(minutes=1)
 
 
@@ -343,7 +343,7 @@ def test_a_machine_that_could_only_say_what_went_wrong_is_heard(makes: Makes) ->
 
 # -- machines that went while nobody looked ----------------------------------------------------------------------------
 
-SOON = timedelta(seconds=surface._UPLOAD_GRACE_S + 2 * surface.POLL_S)
+SOON = timedelta(seconds=following._UPLOAD_GRACE_S + 2 * following.POLL_S)
 
 
 def killed_then_gone(world: World, *steps: Callable[[], object], after_s: float = 3600.0) -> datetime:
@@ -438,7 +438,7 @@ def test_an_attempt_that_was_given_up_by_an_update_that_was_killed(
         monkeypatch.setattr(world.google, "group_errors", lambda _: ())  # Google keeps a group's newest ones only
     begun = world.now()
     failed = world.fails()
-    assert world.now() - begun <= timedelta(seconds=waiting.PATIENCE_S + 2 * surface.POLL_S)
+    assert world.now() - begun <= timedelta(seconds=waiting.PATIENCE_S + 2 * following.POLL_S)
     if known:
         assert classify(str(failed)).cause is Cause.CAPACITY
     else:
@@ -609,7 +609,7 @@ def test_a_machine_that_says_nothing_is_given_up_in_the_end(makes: Makes) -> Non
     world = makes(seconds=7 * 24 * 3600)
     begun = world.now()
     assert f"nothing came of run {RUN}" in str(world.fails())
-    most = timedelta(seconds=ORDER.timeout_s + surface._OVERHEAD_S)
+    most = timedelta(seconds=ORDER.timeout_s + following._OVERHEAD_S)
     assert most < world.now() - begun < most + timedelta(minutes=10)
     assert world.size == 0
 
