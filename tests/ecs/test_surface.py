@@ -71,6 +71,7 @@ class Amazon(SimulatedAmazon):
         return Started((self.played,))
 
     def task(self, region: str, cluster: str, task: str) -> Task | None:
+        assert task, "InvalidParameterException: taskId length should be one of [32,36]"
         if self.down:
             raise AwsError("An error occurred (ServerException) when calling the DescribeTasks operation", "", 500)
         return self.played if self.played and task == self.played.arn else None
@@ -341,6 +342,19 @@ def test_a_container_that_ecs_could_not_start_is_told_in_ecs_words(makes: Makes)
     assert said in str(failed)
     assert classify(str(failed), Where(surface="ecs")).cause is Cause.PERMISSION
     assert world.size == 0
+
+
+def test_a_machine_that_died_while_no_engine_ran_leaves_what_it_measured(makes: Makes) -> None:
+    """Its task was never seen by this update: nothing is asked about by an empty name, which AWS refuses."""
+    world = makes()
+    world.uploader.measures(1)
+    world.cloud.sleep(600)
+    world.cloud.resize(ATTEMPT, 0)
+    begun = world.now()
+    world.carries_out()
+    assert (world.manifest["status"], world.manifest["made_by"], world.measured) == ("interrupted", "wrapper", [1])
+    assert (world.now() - begun).total_seconds() < 120
+    assert not world.amazon.ordered
 
 
 # -- no machine --------------------------------------------------------------------------------------------------------
