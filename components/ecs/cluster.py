@@ -15,9 +15,8 @@ import pulumi
 import pulumi_aws as aws
 
 from catalog import Purchase
-from catalog.repositories import ecr_repository_of
 from components.ecs import images, names
-from components.ecs.network import ENDPOINTS, NAT, RunNetwork, RunNetworkArgs
+from components.ecs.network import RunNetwork
 from components.ecs.roles import RunRoles
 from components.ecs.task import Runs, TaskArgs, task_definition
 from components.interface import CapacityComponent
@@ -36,13 +35,12 @@ class EcsGpuClusterArgs:
     """What a rung and an attempt say, and what stands around them.
 
     ``machine_types``: of EC2, best first. ``reservation``: the id of a Capacity Reservation (``cr-…``), for purchase
-    ``reserved``. ``zones``: ids of those that may be used; empty: all of the region that the catalogue knows.
-    ``max_seconds``: for so long the machine may be held, 10 minutes at the least. ``begun``: when the attempt began;
-    ``wait_s``: how long it may look for a machine.
+    ``reserved``. ``max_seconds``: for so long the machine may be held, 10 minutes at the least. ``begun``: when the
+    attempt began; ``wait_s``: how long it may look for a machine.
 
     ``base_name``: see names.base_name; all of the attempt is called that. ``task``: what is carried out. ``roles``: the
-    stack's. ``subnets``, ``security_group``, ``network``: see RunNetworkArgs. ``managed_instances``: ECS itself starts
-    the machine, for a fee (https://aws.amazon.com/ecs/managed-instances/pricing/); a reserved one never. ``labels``: as
+    stack's. ``network``: where the machine is, in any of its zones. ``managed_instances``: ECS itself starts the
+    machine, for a fee (https://aws.amazon.com/ecs/managed-instances/pricing/); a reserved one never. ``labels``: as
     tags, for all that bears them. ``hooks``: for each resource that is made. ``after``: what has to be in place before
     a machine is asked for, the roles before all.
     """
@@ -56,13 +54,10 @@ class EcsGpuClusterArgs:
     base_name: str
     task: TaskArgs
     roles: RunRoles
+    network: RunNetwork
     labels: Mapping[str, str]
-    zones: tuple[str, ...] = ()
     reservation: str | None = None
     wait_s: float = 0.0
-    subnets: tuple[str, ...] = ()
-    security_group: str | None = None
-    network: str = NAT
     volume_gb: int = images.DEFAULT_DISK_GB
     managed_instances: bool = False
     hooks: pulumi.ResourceHookBinding | None = None
@@ -81,8 +76,7 @@ class EcsGpuCluster(CapacityComponent):
     if that fails as well, the machine powers itself off after its time, and is ended by that. A scheduled action has
     told the group before then to have none, so it makes no other.
 
-    No resource of one attempt is changed into another attempt's: their names have the attempt's in them. The network
-    alone stays: it holds no capacity.
+    No resource of one attempt is changed into another attempt's: their names have the attempt's in them.
     """
 
     cluster: aws.ecs.Cluster
@@ -90,7 +84,6 @@ class EcsGpuCluster(CapacityComponent):
     """None with ECS Managed Instances."""
     provider: aws.ecs.CapacityProvider
     definition: aws.ecs.TaskDefinition
-    network: RunNetwork
 
     def __init__(self, name: str, args: EcsGpuClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         """Raises RunError, which the engine shows without a traceback, where the arguments contradict each other."""
@@ -99,20 +92,6 @@ class EcsGpuCluster(CapacityComponent):
         self._args, self._prefix, self._tail = args, name, names.tail(args.base_name)
         self._tags = names.tags({**args.labels, "Name": args.base_name})
         managed = args.managed_instances and args.purchase is not Purchase.RESERVED
-        self.network = RunNetwork(
-            f"{name}-network",
-            RunNetworkArgs(
-                region=args.region,
-                zones=args.zones,
-                subnets=args.subnets,
-                security_group=args.security_group,
-                way=args.network,
-                reads_secrets=bool(args.task.secrets),
-                labels=args.labels,
-                hooks=args.hooks,
-            ),
-            pulumi.ResourceOptions(parent=self),
-        )
         self.cluster = cluster(self._named("cluster"), args.base_name, args.region, self._tags, self._child())
         self.definition = task_definition(
             self._named("task"),
@@ -127,7 +106,7 @@ class EcsGpuCluster(CapacityComponent):
         )
         self.provider = self._managed_provider() if managed else self._scaled_provider(self._group())
         self.handles = {
-            **self.network.handles,
+            **args.network.handles,
             "uploader_image": args.task.uploader_image or "",
             "provider": self.provider.name,
             # ECS starts the machines that it manages when a task waits for one.
@@ -172,7 +151,7 @@ class EcsGpuCluster(CapacityComponent):
                     "device_index": 0,
                     "associate_public_ip_address": "false",
                     "delete_on_termination": "true",
-                    "security_groups": [self.network.security_group],
+                    "security_groups": [args.network.security_group],
                 }
             ],
             block_device_mappings=[
@@ -215,7 +194,7 @@ class EcsGpuCluster(CapacityComponent):
             min_size=0,
             max_size=1,
             desired_capacity=1,
-            vpc_zone_identifiers=list(self.network.subnets),
+            vpc_zone_identifiers=list(args.network.subnets),
             mixed_instances_policy={
                 "launch_template": {
                     "launch_template_specification": {
@@ -232,7 +211,6 @@ class EcsGpuCluster(CapacityComponent):
                     "spot_allocation_strategy": "price-capacity-optimized",
                 },
             },
-            # A machine that AWS says will be taken back is replaced before it is.
             # A warning that capacity may be taken back would start a second machine, and end a run that may yet finish;
             # the notice itself is heeded by the machine (user_data.sh).
             capacity_rebalance=False,
@@ -254,7 +232,7 @@ class EcsGpuCluster(CapacityComponent):
             opts=self._child(
                 ignore_changes=["desiredCapacity"],
                 delete_before_replace=True,
-                depends_on=[*args.after, *self.network.ways_out],
+                depends_on=[*args.after, *args.network.ways_out],
             ),
         )
         aws.autoscaling.Schedule(
@@ -314,8 +292,8 @@ class EcsGpuCluster(CapacityComponent):
                     "ec2_instance_profile_arn": args.roles.instance_profile_arn,
                     "capacity_option_type": "SPOT" if args.purchase is Purchase.SPOT else "ON_DEMAND",
                     "network_configuration": {
-                        "subnets": list(self.network.subnets),
-                        "security_groups": [self.network.security_group],
+                        "subnets": list(args.network.subnets),
+                        "security_groups": [args.network.security_group],
                     },
                     "storage_configuration": {"storage_size_gib": args.volume_gb},
                     "instance_requirements": {
@@ -327,7 +305,7 @@ class EcsGpuCluster(CapacityComponent):
                 },
             },
             tags=self._tags,
-            opts=self._child(delete_before_replace=True, depends_on=[*args.after, *self.network.ways_out]),
+            opts=self._child(delete_before_replace=True, depends_on=[*args.after, *args.network.ways_out]),
         )
 
 
@@ -367,27 +345,6 @@ def ends_at(begun: datetime, wait_s: float, max_seconds: float) -> str:
     return end.strftime("%Y-%m-%dT%H:%M:00Z")  # schedules are of whole minutes
 
 
-def check_reach(region: str, way: str, subnets: Sequence[str], task: TaskArgs) -> None:
-    """Raises RunError for images, and for a bucket, that a network without a way to the internet can't reach."""
-    if way != ENDPOINTS or subnets:
-        return
-    if task.results_region not in (None, region):
-        raise pulumi.RunError(
-            f"gpubench:results: {task.results}: its bucket is in {task.results_region}, and a network with `endpoints` "
-            f"alone reaches buckets of {region} only; name one there, or write network: nat"
-        )
-    for key, image in (
-        ("gpubench:benchmark: image", task.image),
-        ("gpubench:aws: uploader_image", task.uploader_image or images.UPLOADER_IMAGE),
-    ):
-        found = ecr_repository_of(image)
-        if found is None or found.region != region:
-            raise pulumi.RunError(
-                f"{key}: {image}: a network with `endpoints` alone reaches images in ECR of {region} only; copy it "
-                "there, or write network: nat"
-            )
-
-
 def _check(args: EcsGpuClusterArgs) -> None:
     def refuse(what: str) -> None:
         raise pulumi.RunError(f"{args.base_name}: {what}")
@@ -404,4 +361,4 @@ def _check(args: EcsGpuClusterArgs) -> None:
         refuse(f"reservation: {args.reservation}: not the id of a Capacity Reservation (cr-…)")
     if args.managed_instances and args.max_seconds > _MANAGED_MOST_S:
         refuse(f"ECS ends the machines that it manages after {_MANAGED_MOST_S // 86400} days; lower max_hours")
-    check_reach(args.region, args.network, args.subnets, args.task)
+    args.network.check_reach(args.task)

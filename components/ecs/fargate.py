@@ -10,8 +10,8 @@ import pulumi_aws as aws
 
 from catalog import Purchase
 from components.ecs import images, names
-from components.ecs.cluster import check_reach, cluster
-from components.ecs.network import NAT, RunNetwork, RunNetworkArgs
+from components.ecs.cluster import cluster
+from components.ecs.network import RunNetwork
 from components.ecs.roles import RunRoles
 from components.ecs.task import Runs, TaskArgs, task_definition
 from components.interface import CapacityComponent
@@ -34,11 +34,8 @@ class EcsFargateTaskArgs:
     base_name: str
     task: TaskArgs
     roles: RunRoles
+    network: RunNetwork
     labels: Mapping[str, str]
-    zones: tuple[str, ...] = ()
-    subnets: tuple[str, ...] = ()
-    security_group: str | None = None
-    network: str = NAT
     volume_gb: int = images.DEFAULT_DISK_GB
     hooks: pulumi.ResourceHookBinding | None = None
     after: Sequence[pulumi.Resource] = ()
@@ -53,7 +50,6 @@ class EcsFargateTask(CapacityComponent):
 
     cluster: aws.ecs.Cluster
     definition: aws.ecs.TaskDefinition
-    network: RunNetwork
     provider: str
     """The capacity provider that the task is run with."""
 
@@ -65,22 +61,8 @@ class EcsFargateTask(CapacityComponent):
         tags = names.tags({**args.labels, "Name": args.base_name})
         child = pulumi.ResourceOptions(parent=self, hooks=args.hooks)
         self.provider = SPOT if args.purchase is Purchase.SPOT else ON_DEMAND
-        self.network = RunNetwork(
-            f"{name}-network",
-            RunNetworkArgs(
-                region=args.region,
-                zones=args.zones,
-                subnets=args.subnets,
-                security_group=args.security_group,
-                way=args.network,
-                reads_secrets=bool(args.task.secrets),
-                labels=args.labels,
-                hooks=args.hooks,
-            ),
-            pulumi.ResourceOptions(parent=self),
-        )
         # A task may be run as soon as its cluster is there: then all that it needs is.
-        before = pulumi.ResourceOptions(depends_on=[*args.after, *self.network.ways_out])
+        before = pulumi.ResourceOptions(depends_on=[*args.after, *args.network.ways_out])
         self.cluster = cluster(
             f"{name}-cluster-{tail}", args.base_name, args.region, tags, pulumi.ResourceOptions.merge(child, before)
         )
@@ -107,7 +89,7 @@ class EcsFargateTask(CapacityComponent):
             opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[self.definition])),
         )
         self.handles = {
-            **self.network.handles,
+            **args.network.handles,
             "uploader_image": args.task.uploader_image or "",
             "provider": self.provider,
             "waits_for": "task",
@@ -127,4 +109,4 @@ def _check(args: EcsFargateTaskArgs) -> None:
         refuse("Fargate has no GPU at all; name a machine type of EC2, or tier cpu")
     if args.purchase not in (Purchase.ON_DEMAND, Purchase.SPOT):
         refuse(f"Fargate isn't sold {args.purchase}; write on-demand or spot")
-    check_reach(args.region, args.network, args.subnets, args.task)
+    args.network.check_reach(args.task)

@@ -13,7 +13,9 @@ import pulumi_aws as aws
 
 import catalog
 from catalog import Surface
-from components.ecs import names
+from catalog.repositories import ecr_repository_of
+from components.ecs import images, names
+from components.ecs.task import TaskArgs
 from components.interface import ATTEMPT_LABEL
 
 NAT, ENDPOINTS = "nat", "endpoints"
@@ -58,9 +60,12 @@ class RunNetwork(pulumi.ComponentResource):
     """Subnets, and a security group that lets nothing in and everything out.
 
     A network of its own has private subnets: no machine has a public address. It is the region's and not an attempt's:
-    it holds no capacity, and takes minutes to make.
+    it holds no capacity, takes minutes to make, and serves the region's next rung, whether on EC2 or on Fargate.
     """
 
+    region: str
+    reaches_internet: bool
+    """Or whatever the given subnets reach; else AWS's services of the region alone."""
     subnets: Sequence[pulumi.Input[str]]
     security_group: pulumi.Input[str]
     ways_out: tuple[pulumi.Resource, ...] = ()
@@ -70,6 +75,7 @@ class RunNetwork(pulumi.ComponentResource):
         """Raises RunError for a region whose zones aren't known."""
         super().__init__("gpubench:index:AwsRunNetwork", name, {}, opts)
         self._prefix, self._args = f"{name}-{args.region}", args
+        self.region, self.reaches_internet = args.region, args.way == NAT or bool(args.subnets)
         # It stays from attempt to attempt: the sweep of one must not take it from the next.
         labels = {key: value for key, value in args.labels.items() if key != ATTEMPT_LABEL}
         self._tags = names.tags({**labels, "Name": f"gpubench-{args.region}"})
@@ -101,6 +107,26 @@ class RunNetwork(pulumi.ComponentResource):
             "subnets": pulumi.Output.all(*self.subnets).apply(lambda ids: ",".join(str(one) for one in ids)),
             "security_group": self.security_group,
         }
+
+    def check_reach(self, task: TaskArgs) -> None:
+        """Raises RunError for images, and for a bucket, that a task can't reach from here."""
+        if self.reaches_internet:
+            return
+        if task.results_region not in (None, self.region):
+            raise pulumi.RunError(
+                f"gpubench:results: {task.results}: its bucket is in {task.results_region}, and a network with "
+                f"`endpoints` alone reaches buckets of {self.region} only; name one there, or write network: nat"
+            )
+        for key, image in (
+            ("gpubench:benchmark: image", task.image),
+            ("gpubench:aws: uploader_image", task.uploader_image or images.UPLOADER_IMAGE),
+        ):
+            found = ecr_repository_of(image)
+            if found is None or found.region != self.region:
+                raise pulumi.RunError(
+                    f"{key}: {image}: a network with `endpoints` alone reaches images in ECR of {self.region} only; "
+                    "copy it there, or write network: nat"
+                )
 
     def _child(self, **more: Any) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self, hooks=self._args.hooks, **more)

@@ -159,6 +159,7 @@ def declare(name: str, capacity: Capacity, opts: pulumi.ResourceOptions) -> pulu
     sdk.load("pulumi_aws", "autoscaling", "ec2", "ecs")
     from components.ecs.cluster import EcsGpuCluster, EcsGpuClusterArgs
     from components.ecs.fargate import EcsFargateTask, EcsFargateTaskArgs
+    from components.ecs.network import RunNetwork, RunNetworkArgs
     from components.ecs.standing import EcsStanding
     from components.ecs.task import TaskArgs
 
@@ -178,6 +179,20 @@ def declare(name: str, capacity: Capacity, opts: pulumi.ResourceOptions) -> pulu
         secrets=standing.secrets[region],
         uploader_image=_uploader_image(settings, str(rung.place.project), region, str(order.stamps.get("stack", ""))),
     )
+    network = RunNetwork(
+        f"{name}-network",
+        RunNetworkArgs(
+            region=region,
+            zones=capacity.search_zones,
+            subnets=aws.subnets.get(region, ()),
+            security_group=aws.security_groups.get(region),
+            way=aws.network,
+            reads_secrets=bool(task.secrets),
+            labels=capacity.labels,
+            hooks=capacity.hooks,
+        ),
+        opts,
+    )
     if rung.machine_types[0].startswith(names.FARGATE):
         return EcsFargateTask(
             name,
@@ -189,11 +204,8 @@ def declare(name: str, capacity: Capacity, opts: pulumi.ResourceOptions) -> pulu
                 base_name=names.base_name(capacity.attempt),
                 task=task,
                 roles=standing.roles,
+                network=network,
                 labels=capacity.labels,
-                zones=capacity.search_zones,
-                subnets=aws.subnets.get(region, ()),
-                security_group=aws.security_groups.get(region),
-                network=aws.network,
                 volume_gb=aws.volume_gb or images.DEFAULT_DISK_GB,
                 hooks=capacity.hooks,
                 after=[standing],
@@ -212,13 +224,10 @@ def declare(name: str, capacity: Capacity, opts: pulumi.ResourceOptions) -> pulu
             base_name=names.base_name(capacity.attempt),
             task=task,
             roles=standing.roles,
+            network=network,
             labels=capacity.labels,
-            zones=capacity.search_zones,
             reservation=rung.reservation,
             wait_s=60 * settings.placement.attempt_minutes,
-            subnets=aws.subnets.get(region, ()),
-            security_group=aws.security_groups.get(region),
-            network=aws.network,
             volume_gb=aws.volume_gb or images.DEFAULT_DISK_GB,
             managed_instances=aws.managed_instances,
             hooks=capacity.hooks,

@@ -14,6 +14,7 @@ from botocore.validate import ParamValidator
 from catalog import Purchase
 from components.ecs.cluster import EcsGpuCluster, EcsGpuClusterArgs
 from components.ecs.fargate import EcsFargateTask, EcsFargateTaskArgs
+from components.ecs.network import RunNetwork, RunNetworkArgs
 from components.ecs.roles import RunRoles, RunRolesArgs
 from components.ecs.task import TaskArgs
 from components.interface import ATTEMPT_LABEL, STACK_LABEL
@@ -58,8 +59,16 @@ def hooks() -> pulumi.ResourceHookBinding:
     return pulumi.ResourceHookBinding(on_error=[pulumi.ErrorHook("explain", lambda _: False)])
 
 
+def network(changes: dict[str, Any], of: TaskArgs, **more: Any) -> RunNetwork:
+    """The network that an attempt is in; takes what is said of it out of ``changes``."""
+    own = {key: changes.pop(key) for key in ("zones", "subnets", "security_group", "way") if key in changes}
+    args = {"reads_secrets": bool(of.secrets), "labels": LABELS, "hooks": hooks(), **more, **own}
+    return RunNetwork("capacity-network", RunNetworkArgs(region=changes.get("region", REGION), **args))
+
+
 def attempt(**changes: Any) -> EcsGpuCluster:
     """An attempt of two types of EC2, on demand if nothing else is said."""
+    changes.setdefault("task", task())
     made: dict[str, Any] = {
         "region": REGION,
         "stack": "dev",
@@ -69,10 +78,9 @@ def attempt(**changes: Any) -> EcsGpuCluster:
         "wait_s": 600.0,
         "begun": BEGUN,
         "base_name": BASE,
-        "task": task(),
+        "network": network(changes, changes["task"], zones=("use1-az1", "use1-az4")),
         "roles": (of := roles(managed_instances=changes.get("managed_instances", False))),
         "labels": LABELS,
-        "zones": ("use1-az1", "use1-az4"),
         "volume_gb": 150,
         "hooks": hooks(),
         "after": [of],
@@ -91,13 +99,14 @@ def cluster(**changes: Any) -> Recording:
 
 def fargate(**changes: Any) -> Recording:
     def program() -> None:
+        changes.setdefault("task", task(gpus=0))
         made: dict[str, Any] = {
             "region": REGION,
             "stack": "dev",
             "machine_type": "fargate-8-32gb",
             "purchase": Purchase.SPOT,
             "base_name": BASE,
-            "task": task(gpus=0),
+            "network": network(changes, changes["task"]),
             "roles": roles(),
             "labels": LABELS,
             "hooks": hooks(),

@@ -149,9 +149,7 @@ def test_a_reserved_machine_is_never_a_managed_one() -> None:
 @pytest.mark.parametrize("way", ["nat", "endpoints"])
 @pytest.mark.parametrize("managed", [False, True])
 def test_every_child_has_its_parent_its_tags_and_the_hooks(way: str, managed: bool) -> None:
-    recording = declared.cluster(
-        network=way, managed_instances=managed, task=declared.task(uploader_image=declared.IMAGE)
-    )
+    recording = declared.cluster(way=way, managed_instances=managed, task=declared.task(uploader_image=declared.IMAGE))
     declared.assert_hooked_children(recording, "capacity")
     assert {one.inputs.get("region", REGION) for one in declared.of_package(recording)} == {REGION}
     regional = [one for one in declared.of_package(recording) if not one.type.startswith("aws:iam/")]
@@ -200,7 +198,7 @@ def test_its_own_network_lets_nothing_in() -> None:
 @pytest.mark.parametrize("secrets", [True, False])
 def test_endpoints_reach_what_a_task_needs_and_nothing_else(secrets: bool) -> None:
     task = declared.task(uploader_image=declared.IMAGE, **({} if secrets else {"secrets": {}}))
-    recording = declared.cluster(network="endpoints", task=task)
+    recording = declared.cluster(way="endpoints", task=task)
     assert not (recording.of("NatGateway") or recording.of("InternetGateway") or recording.of("Eip"))
     kinds: dict[str, set[str]] = {"Gateway": set(), "Interface": set()}
     for one in recording.of("VpcEndpoint"):
@@ -282,10 +280,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "reserved without one": ({"purchase": Purchase.RESERVED}, "if, and only if"),
     "a reservation's name": ({"purchase": Purchase.RESERVED, "reservation": "ours"}, "cr-"),
     "managed for too long": ({"managed_instances": True, "max_seconds": 15 * 86400.0}, "14 days"),
-    "an image out of reach": ({"network": "endpoints"}, "uploader_image: public.ecr.aws/.*copy it there"),
+    "an image out of reach": ({"way": "endpoints"}, "uploader_image: public.ecr.aws/.*copy it there"),
     "subnets without a group": ({"subnets": ("subnet-1",)}, "security group"),
     "another region's image": (
-        {"network": "endpoints", "task": declared.task(image=declared.IMAGE.replace(REGION, "eu-west-1"))},
+        {"way": "endpoints", "task": declared.task(image=declared.IMAGE.replace(REGION, "eu-west-1"))},
         "gpubench:benchmark: image: .*us-east-1 only",
     ),
 }

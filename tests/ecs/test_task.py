@@ -100,7 +100,7 @@ def test_fargates_disk_is_one_that_it_has(asked: int, given: int) -> None:
         ({"machine_type": "g5.xlarge"}, "no size of Fargate's"),
         ({"task": declared.task()}, "no GPU at all"),
         ({"purchase": Purchase.RESERVED}, "isn't sold reserved"),
-        ({"network": "endpoints", "task": declared.task(gpus=0)}, "uploader_image"),
+        ({"way": "endpoints", "task": declared.task(gpus=0)}, "uploader_image"),
     ],
 )
 def test_what_fargate_has_not_is_refused(changes: dict[str, Any], words: str) -> None:
@@ -158,7 +158,7 @@ def test_the_image_of_the_uploader_is_pinned_and_can_be_another() -> None:
     name, _, digest = images.UPLOADER_IMAGE.partition("@sha256:")
     assert (name, len(digest)) == ("public.ecr.aws/lambda/python", 64)
     own = images.cached_uploader_image(ACCOUNT, REGION, "dev")
-    definition = declared.cluster(network="endpoints", task=declared.task(uploader_image=own)).one("TaskDefinition")
+    definition = declared.cluster(way="endpoints", task=declared.task(uploader_image=own)).one("TaskDefinition")
     assert declared.named(definition, "uploader")["image"] == own
     assert own.startswith(f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/gb-")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from docs.incidents import draw
 from engine import drill, masters
+from engine.simulated.cloud import Cloud
 from engine.simulated.model import MachineState, Source
 from engine.simulated.scenario import Scenario
 from placement import timeline
@@ -316,6 +318,25 @@ def test_4_a_small_quota_of_fargate_is_said_and_asked_for(tmp_path: Path) -> Non
     assert drill.exit_code(done.ending) == 3 and len(done.attempts) == 8
     request = "aws service-quotas request-service-quota-increase --service-code fargate --quota-code L-3032A538"
     assert request in draw.text(done)
+
+
+def test_4_a_region_s_network_serves_ec2_and_fargate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A NAT gateway takes minutes to come and minutes to go; the rung of the same region has it already."""
+    made: list[str] = []
+
+    def create(cloud: Cloud, type_token: str, name: str, inputs: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        made.append(type_token)
+        return real(cloud, type_token, name, inputs)
+
+    real = Cloud.create
+    monkeypatch.setattr(Cloud, "create", create)
+    said = yaml.safe_load((draw.FOLDER / "4-cpu-fallback.yaml").read_text(encoding="utf-8"))
+    (first, _, last) = said["stack"]["gpubench:ladder"]
+    said["stack"]["gpubench:ladder"] = [{**first, "tiers": ["a10g"], "machine_types": A10G.split("+")}, last]
+    done = draw.rehearse("", tmp_path / "drill", scenario=Scenario.from_text(yaml.safe_dump(said)))
+    assert [one.rung.rpartition("/")[2] for one in done.attempts] == [A10G, A10G, "fargate-16-64gb"]
+    assert (made.count("aws:ec2/vpc:Vpc"), made.count("aws:ec2/natGateway:NatGateway")) == (1, 1)
+    assert made.count("aws:ecs/cluster:Cluster") == 3
 
 
 def test_5_the_container_is_the_same_with_a_gpu_and_without(drill_of: Callable[[str], Drilled]) -> None:
