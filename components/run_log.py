@@ -35,7 +35,15 @@ class Log:
     def pump(self, stream: IO[bytes]) -> None:
         """Copy the stream until it ends."""
         while piece := stream.read(65536):
-            self.keep(self._redactor.feed(piece))
+            self.feed(piece)
+        self.flush()
+
+    def feed(self, piece: bytes) -> None:
+        """Add what a run prints; the beginning of what may be a secret waits for the next piece."""
+        self.keep(self._redactor.feed(piece))
+
+    def flush(self) -> None:
+        """Add what has waited: the run prints no more."""
         self.keep(self._redactor.flush())
 
     @property

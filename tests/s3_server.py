@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -73,18 +74,20 @@ def _handler(door: Door, port: int) -> type[BaseHTTPRequestHandler]:
                 return
             if what and what != "lost":
                 status, _, code = what.partition(" ")
-                text = f"<Error><Code>{code}</Code><Message>{DENIED}</Message></Error>".encode()
-                self._answer(int(status), [("Content-Type", "application/xml")], text)
+                kind, text = "xml", f"<Error><Code>{code}</Code><Message>{DENIED}</Message></Error>"
+                if "x-amz-target" in headers:  # another service's, which moto has, too
+                    kind, text = "x-amz-json-1.1", json.dumps({"__type": code, "message": DENIED})
+                self._answer(int(status), [("Content-Type", f"application/{kind}")], text.encode())
                 return
             inner = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
             sent = {n: v for n, v in headers.items() if n not in ("connection", "expect", "transfer-encoding")}
             inner.request(self.command, self.path, body, {**sent, "content-length": str(len(body))})
             answer = inner.getresponse()
-            text = answer.read()
+            body = answer.read()
             if what == "lost":
                 self.close_connection = True
                 return
-            self._answer(answer.status, answer.getheaders(), text)
+            self._answer(answer.status, answer.getheaders(), body)
 
         def _body(self) -> bytes:
             if self.headers.get("Transfer-Encoding", "").lower() == "chunked":

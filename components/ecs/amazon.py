@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,11 +28,13 @@ from components.ecs.api import (
     Score,
     SpotPrice,
     Started,
+    StopOrder,
     StoreBucket,
     Task,
     TaskOrder,
     Zone,
 )
+from components.ecs.names import partition
 from components.parallel import side_by_side
 from placement.verdicts import CannotSay
 
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from types_boto3_iam.client import IAMClient
     from types_boto3_logs.client import CloudWatchLogsClient
     from types_boto3_s3.client import S3Client
+    from types_boto3_scheduler.client import EventBridgeSchedulerClient
     from types_boto3_service_quotas.client import ServiceQuotasClient
     from types_boto3_sts.client import STSClient
 
@@ -189,6 +193,32 @@ class Amazon:
             ),
         )
 
+    def stop_later(self, order: StopOrder) -> None:
+        """See `EcsApi`."""
+        # The request's fields are as in the API, but for their first letters:
+        # https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-targets-universal.html
+        stop = {"Cluster": order.cluster, "Task": order.task, "Reason": order.reason}
+        try:
+            with _said():
+                self._scheduler(order.region).create_schedule(
+                    Name=order.name,
+                    Description=f"gpubench: ends {order.cluster}'s task when its time is over",
+                    ScheduleExpression=f"at({order.at.astimezone(UTC):%Y-%m-%dT%H:%M:%S})",
+                    ScheduleExpressionTimezone="UTC",
+                    FlexibleTimeWindow={"Mode": "OFF"},
+                    ActionAfterCompletion="DELETE",
+                    Target={
+                        "Arn": f"arn:{partition(order.region)}:scheduler:::aws-sdk:ecs:stopTask",
+                        "RoleArn": order.role,
+                        "Input": json.dumps(stop),
+                        # A task that has ended by then isn't there: that is tried a few times, and forgotten.
+                        "RetryPolicy": {"MaximumEventAgeInSeconds": 3600, "MaximumRetryAttempts": 10},
+                    },
+                )
+        except AwsError as error:
+            if error.code != _CONFLICT:  # it was made already
+                raise
+
     def task(self, region: str, cluster: str, task: str) -> Task | None:
         """See `EcsApi`."""
         return next(iter(self._describe(region, cluster, [task])), None)
@@ -226,6 +256,15 @@ class Amazon:
         with _said(), _unless("not found", "inactive"):
             self._ecs(region).stop_task(cluster=cluster, task=task, reason=reason)
 
+    def unschedule(self, region: str, name: str) -> None:
+        """See `EcsApi`."""
+        for one in self._schedules_left(region, name):
+            try:
+                self.delete(one)
+            except AwsError as error:
+                if not error.is_gone:
+                    raise
+
     def stop_asking(self, region: str, group: str) -> None:
         """See `EcsApi`. Not the wish alone: managed scaling, which lags behind its tasks, could have another one."""
         with _said(), _unless(_NO_GROUP):
@@ -239,6 +278,7 @@ class Amazon:
         found = side_by_side(
             [
                 partial(self._tasks_left, region, name),
+                partial(self._schedules_left, region, name),
                 partial(self._groups_left, region, tagged, name),
                 partial(self._instances_left, region, tag),
                 partial(self._nats_left, region, tag),
@@ -461,6 +501,21 @@ class Amazon:
         arns = self._list_tasks(region, name, ("RUNNING",))
         return [Resource(ResourceKind.TASK, region, arn, name, arn.rpartition("/")[2]) for arn in arns]
 
+    def _schedules_left(self, region: str, name: str) -> list[Resource]:
+        try:
+            with _said():
+                pages = self._scheduler(region).get_paginator("list_schedules")
+                found = [
+                    one
+                    for page in pages.paginate(GroupName=_SCHEDULES, NamePrefix=f"{name}-")
+                    for one in page["Schedules"]
+                ]
+        except AwsError as error:
+            if error.code.startswith("AccessDenied"):
+                return []  # who has machines of EC2 alone needs no such right, and has made none
+            raise
+        return [Resource(ResourceKind.SCHEDULE, region, one.get("Name", "")) for one in found]
+
     def _groups_left(self, region: str, tagged: list[Any], name: str) -> list[Resource]:
         with _said():
             pages = self._autoscaling(region).get_paginator("describe_auto_scaling_groups")
@@ -577,6 +632,8 @@ class Amazon:
         kind, which, region = resource.kind, resource.id, resource.region
         if kind is ResourceKind.TASK:
             self._ecs(region).stop_task(cluster=resource.within, task=which, reason="gpubench takes the attempt away")
+        elif kind is ResourceKind.SCHEDULE:
+            self._scheduler(region).delete_schedule(GroupName=_SCHEDULES, Name=which)
         elif kind is ResourceKind.GROUP:
             self._autoscaling(region).delete_auto_scaling_group(AutoScalingGroupName=which, ForceDelete=True)
         elif kind is ResourceKind.PROVIDER:
@@ -733,6 +790,9 @@ class Amazon:
     def _s3(self) -> S3Client:
         return self._client("s3", _GLOBAL)  # type: ignore[no-any-return]
 
+    def _scheduler(self, region: str) -> EventBridgeSchedulerClient:
+        return self._client("scheduler", region)  # type: ignore[no-any-return]
+
     def _sts(self) -> STSClient:
         return self._client("sts", _GLOBAL)  # type: ignore[no-any-return]
 
@@ -808,7 +868,11 @@ def _said(resource: Resource | None = None) -> Iterator[None]:
 
 _CONFLICT = "ConflictException"
 """RunTask, of a client token that was used for another request:
-https://docs.aws.amazon.com/AmazonECS/latest/APIReference/ECS_Idempotency.html."""
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/ECS_Idempotency.html. CreateSchedule, of a name that is taken:
+https://docs.aws.amazon.com/scheduler/latest/APIReference/API_CreateSchedule.html."""
+
+_SCHEDULES = "default"
+"""The group of schedules that each account has."""
 
 
 def _resources(error: AwsError) -> list[str]:

@@ -235,6 +235,21 @@ class TaskOrder:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class StopOrder:
+    """One task to be stopped by the clock. ``name``: the schedule's, at most 64 characters; the same one again changes
+    nothing. ``task``: its ARN. ``at``: to the minute, with a time zone. ``role``: the ARN of who may stop it.
+    """
+
+    region: str
+    name: str
+    cluster: str
+    task: str
+    at: datetime
+    role: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class LogPage:
     """Lines of a log stream, in order, and where to go on. ``token``: empty before the first line has come."""
@@ -247,6 +262,7 @@ class ResourceKind(StrEnum):
     """What a sweep takes away."""
 
     TASK = "tasks"
+    SCHEDULE = "schedules"
     GROUP = "autoScalingGroups"
     INSTANCE = "instances"
     NAT_GATEWAY = "natGateways"
@@ -301,6 +317,9 @@ class EcsApi(Protocol):
     def run_task(self, order: TaskOrder) -> Started:
         """Start a task, once for each token."""
 
+    def stop_later(self, order: StopOrder) -> None:
+        """Have a task stopped at a time by AWS itself (EventBridge Scheduler), once for each name."""
+
     def task(self, region: str, cluster: str, task: str) -> Task | None:
         """One task, by its ARN or id; None: AWS doesn't list it, or not any more."""
 
@@ -320,6 +339,9 @@ class EcsApi(Protocol):
 
     def stop_task(self, region: str, cluster: str, task: str, reason: str) -> None:
         """Ask a task to stop; one that has stopped already, or is gone, is left alone."""
+
+    def unschedule(self, region: str, name: str) -> None:
+        """Delete an attempt's schedules (`stop_later`), by how their names begin: its tasks have ended."""
 
     def stop_asking(self, region: str, group: str) -> None:
         """Let a group ask for no machine, now and later; one that is gone is left alone."""

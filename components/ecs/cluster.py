@@ -74,7 +74,7 @@ class EcsGpuCluster(CapacityComponent):
     Its end: the run resource stops the tasks, sets the group to none and ends the machine. If nobody does, the uploader
     ends the task when the run's time is over, and ECS, which scales the group by its tasks, takes the machine away; and
     if that fails as well, the machine powers itself off after its time, and is ended by that. A scheduled action has
-    told the group before then to have none, so it makes no other.
+    told the group before then to have none, so it makes no other. With ECS Managed Instances a schedule stops the task.
 
     No resource of one attempt is changed into another attempt's: their names have the attempt's in them.
     """
@@ -109,8 +109,8 @@ class EcsGpuCluster(CapacityComponent):
             **args.network.handles,
             "uploader_image": args.task.uploader_image or "",
             "provider": self.provider.name,
-            # ECS starts the machines that it manages when a task waits for one.
-            "waits_for": "task" if managed else "machine",
+            # ECS starts the machines that it manages when a task waits for one, and they don't end by themselves.
+            **(self._clocked() if managed else {"waits_for": "machine"}),
         }
         aws.ecs.ClusterCapacityProviders(
             self._named("providers"),
@@ -127,6 +127,10 @@ class EcsGpuCluster(CapacityComponent):
 
     def _named(self, what: str) -> str:
         return f"{self._prefix}-{what}-{self._tail}"
+
+    def _clocked(self) -> dict[str, pulumi.Input[str]]:
+        args = self._args
+        return {"waits_for": "task", **clock(args.roles, args.begun, args.wait_s, args.max_seconds)}
 
     def _template(self) -> aws.ec2.LaunchTemplate:
         args = self._args
@@ -343,6 +347,17 @@ def ends_at(begun: datetime, wait_s: float, max_seconds: float) -> str:
     """
     end = begun.astimezone(UTC) + timedelta(seconds=run_seconds(max_seconds, wait_s))
     return end.strftime("%Y-%m-%dT%H:%M:00Z")  # schedules are of whole minutes
+
+
+def clock(roles: RunRoles, begun: datetime, wait_s: float, max_seconds: float) -> dict[str, pulumi.Input[str]]:
+    """When a task has to end that no machine's timer ends, and who ends it: the run has EventBridge Scheduler do so.
+
+    Raises RunError for a stack without the role for it.
+    """
+    if roles.clock_role_arn is None:
+        raise pulumi.RunError("a task without a machine of its own needs the stack's clock role")
+    end = begun.astimezone(UTC) + timedelta(seconds=wait_s + max(_LEAST_S, max_seconds))
+    return {"ends_at": end.isoformat(timespec="seconds"), "clock_role": roles.clock_role_arn}
 
 
 def _check(args: EcsGpuClusterArgs) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import pulumi
 import pulumi_aws as aws
 
 from catalog import Purchase
 from components.ecs import images, names
-from components.ecs.cluster import cluster
+from components.ecs.cluster import clock, cluster
 from components.ecs.network import RunNetwork
 from components.ecs.roles import RunRoles
 from components.ecs.task import Runs, TaskArgs, task_definition
@@ -31,11 +32,14 @@ class EcsFargateTaskArgs:
     stack: str
     machine_type: str
     purchase: Purchase
+    max_seconds: float
+    begun: datetime
     base_name: str
     task: TaskArgs
     roles: RunRoles
     network: RunNetwork
     labels: Mapping[str, str]
+    wait_s: float = 0.0
     volume_gb: int = images.DEFAULT_DISK_GB
     hooks: pulumi.ResourceHookBinding | None = None
     after: Sequence[pulumi.Resource] = ()
@@ -44,8 +48,8 @@ class EcsFargateTaskArgs:
 class EcsFargateTask(CapacityComponent):
     """A cluster without machines, and the task that is run on it: the same container, on CPUs alone.
 
-    Fargate has no limit on a task's life, so the uploader ends it: it is the task's essential container, and ends when
-    the run's time is over.
+    Fargate has no limit on a task's life. The uploader, its essential container, ends it when the run's time is over;
+    and if that fails, a schedule of EventBridge's, which is made with the task, stops it.
     """
 
     cluster: aws.ecs.Cluster
@@ -93,6 +97,7 @@ class EcsFargateTask(CapacityComponent):
             "uploader_image": args.task.uploader_image or "",
             "provider": self.provider,
             "waits_for": "task",
+            **clock(args.roles, args.begun, args.wait_s, args.max_seconds),
         }
         self.register_outputs({"baseName": args.base_name})
 

@@ -6,8 +6,8 @@ import hashlib
 import re
 from collections.abc import Mapping
 
-MAX_BASE_NAME = 100
-"""Characters of an attempt's name; the shortest limit it meets is a launch template's, 128."""
+MAX_BASE_NAME = 55
+"""Characters of an attempt's name; the shortest limit it meets is a schedule's, 64, which has a run's hash besides."""
 
 MAX_ROLE = 64
 """Characters of an IAM role's name (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html)."""
@@ -43,18 +43,23 @@ def tail(base: str) -> str:
     return base.rpartition("-")[2]
 
 
-def short_hash(stack: str) -> str:
-    """8 hex digits that belong to a stack."""
-    return hashlib.sha256(stack.encode()).hexdigest()[:8]
+def short_hash(text: str) -> str:
+    """8 hex digits that belong to a stack's, or a run's, name."""
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def role_name(stack: str, what: str) -> str:
-    """A stack's role in the account: ``instance``, ``execution``, ``task`` or ``infrastructure``.
+    """A stack's role in the account: ``instance``, ``execution``, ``task``, ``infrastructure`` or ``clock``.
 
     A stack whose name is too long for a role's has its hash instead.
     """
     name = f"{PREFIX}{stack}-{what}"
     return name if len(name) <= MAX_ROLE else f"{PREFIX}{short_hash(stack)}-{what}"
+
+
+def schedule(base: str, run: str) -> str:
+    """The schedule that ends a run's task by the clock; the sweep finds all of an attempt's by how they begin."""
+    return f"{base}-{short_hash(run)}"
 
 
 def log_group(stack: str) -> str:

@@ -1,9 +1,10 @@
 """RunRoles: who a stack's machines and tasks on AWS are, and what each of them may do.
 
-Four roles, each of which AWS demands apart (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/
+Roles, each of which AWS demands apart (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/
 security-ecs-iam-role-overview.html): the machine's, by which ECS's agent joins the stack's clusters; the execution
 role, by which ECS pulls images, writes logs and reads secrets before a container begins; the task role, which is all
-that a container itself has; and, with ECS Managed Instances only, the one by which ECS starts machines.
+that a container itself has; with ECS Managed Instances the one by which ECS starts machines; and, where there is no
+machine of one's own that ends by itself, the one by which EventBridge Scheduler ends a task.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class RunRolesArgs:
     ``results``: bucket and prefix (without slashes around it). ``repositories``: the images' in ECR, which are pulled.
     ``secrets``: ARNs that the execution role reads. ``cached``: whether images come by way of the stack's pull-through
     cache, which makes their repositories when they are first pulled. ``managed_instances``: whether ECS itself starts
-    machines. ``hooks``: for each resource that is made.
+    machines. ``clock``: whether tasks are ended by a schedule: on Fargate, and on machines of ECS's. ``hooks``: for
+    each resource that is made.
     """
 
     stack: str
@@ -54,6 +56,7 @@ class RunRolesArgs:
     secrets: Sequence[pulumi.Input[str]] = ()
     cached: bool = False
     managed_instances: bool = False
+    clock: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
     hooks: pulumi.ResourceHookBinding | None = None
 
@@ -71,6 +74,8 @@ class RunRoles(pulumi.ComponentResource):
     task_role_arn: pulumi.Output[str]
     infrastructure_role_arn: pulumi.Output[str] | None = None
     """By which ECS starts machines; None without ECS Managed Instances."""
+    clock_role_arn: pulumi.Output[str] | None = None
+    """By which EventBridge Scheduler stops tasks; None where machines end them."""
 
     def __init__(self, name: str, args: RunRolesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gpubench:index:RunRoles", name, {}, opts)
@@ -93,9 +98,9 @@ class RunRoles(pulumi.ComponentResource):
         )
         task = self._role(
             "task",
-            "Containers of this stack's benchmark runs: create results under one prefix, and nothing else.",
+            "Containers of this stack's benchmark runs: create results under one prefix, and read what runs print.",
             account.apply(lambda of: _trust("ecs-tasks.amazonaws.com", of)),
-            pulumi.Output.from_input(self._task()),
+            account.apply(self._task),
         )
         profile = aws.iam.InstanceProfile(
             f"{name}-profile",
@@ -108,6 +113,14 @@ class RunRoles(pulumi.ComponentResource):
         self.execution_role_arn, self.task_role_arn = execution.arn, task.arn
         if args.managed_instances:
             self.infrastructure_role_arn = self._infrastructure(instance)
+        if args.clock:
+            clock = self._role(
+                "clock",
+                "EventBridge Scheduler: stops tasks of this stack's benchmark runs when their time is over.",
+                account.apply(lambda of: _trust("scheduler.amazonaws.com", of)),
+                account.apply(self._clock),
+            )
+            self.clock_role_arn = clock.arn
         self.register_outputs({"taskRole": self.task_role_arn})
 
     def _child(self) -> pulumi.ResourceOptions:
@@ -142,8 +155,7 @@ class RunRoles(pulumi.ComponentResource):
 
     def _execution(self, account: str, secrets: Sequence[str]) -> str:
         args, partition = self._args, self._partition
-        group = names.log_group(args.stack)
-        logs = [f"arn:{partition}:logs:{region}:{account}:log-group:{group}:log-stream:*" for region in args.regions]
+        logs = self._streams(account, "*")
         cache = [
             f"arn:{partition}:ecr:{region}:{account}:repository/{names.cache_prefix(args.stack)}/*"
             for region in args.regions
@@ -160,15 +172,31 @@ class RunRoles(pulumi.ComponentResource):
             statements.append(_allow(["secretsmanager:GetSecretValue"], sorted(secrets)))
         return _document(*statements)
 
-    def _task(self) -> str:
+    def _streams(self, account: str, which: str) -> list[str]:
+        """The ARNs of log streams of this stack."""
+        group = names.log_group(self._args.stack)
+        here = f"arn:{self._partition}:logs:{{}}:{account}:log-group:{group}:log-stream:{which}"
+        return [here.format(region) for region in self._args.regions]
+
+    def _task(self, account: str) -> str:
         """Create objects under the runs of one prefix; a request that could overwrite one is refused.
 
         https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
+
+        And read what benchmarks of this stack print: the uploader takes it home, and no container sees another one's.
         """
         bucket, prefix = self._args.results
         path = "/".join(part for part in (bucket, prefix, "runs/*") if part)
         only_new = {"Null": {"s3:if-none-match": "false"}}
-        return _document(_allow(["s3:PutObject"], [f"arn:{self._partition}:s3:::{path}"], only_new))
+        printed = names.log_stream(f"{names.PREFIX}*", names.BENCHMARK, "*")
+        return _document(
+            _allow(["s3:PutObject"], [f"arn:{self._partition}:s3:::{path}"], only_new),
+            _allow(["logs:GetLogEvents"], self._streams(account, printed)),
+        )
+
+    def _clock(self, account: str) -> str:
+        arn = f"arn:{self._partition}:ecs:{{}}:{account}:task/{names.PREFIX}*"
+        return _document(_allow(["ecs:StopTask"], [arn.format(region) for region in self._args.regions]))
 
     def _infrastructure(self, instance: aws.iam.Role) -> pulumi.Output[str]:
         """ECS starts and ends machines by a managed policy of AWS's, which is bound to what ECS itself has tagged.

@@ -23,6 +23,7 @@ class EcsStandingArgs:
 
     ``secrets``: values by environment variable. ``network``: RunNetworkArgs.way; with ``endpoints`` the regions have a
     cache of AWS's public images, where the uploader's is. ``uploader_image``: None: the one that gpubench brings.
+    ``managed_instances``, ``clock``: see RunRolesArgs.
     ``bucket_region``: where the bucket is, if it is there; else it is made in the first of ``regions``.
     ``bucket_exists``, ``registry_exists``: whether these are there already, and are used as they are; ``bucket_ours``,
     ``registry_ours``: they are, and bear this stack's tag (STACK_LABEL), as it made them.
@@ -36,6 +37,7 @@ class EcsStandingArgs:
     labels: Mapping[str, str] = field(default_factory=dict)
     network: str = "nat"
     managed_instances: bool = False
+    clock: bool = False
     uploader_image: str | None = None
     bucket_exists: bool = False
     bucket_ours: bool = False
@@ -95,6 +97,7 @@ class EcsStanding(pulumi.ComponentResource):
                 secrets=[arn for by_variable in self.secrets.values() for arn in by_variable.values()],
                 cached=cached,
                 managed_instances=args.managed_instances,
+                clock=args.clock,
                 labels=args.labels,
                 hooks=args.hooks,
             ),

@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -21,11 +21,12 @@ import pulumi
 import results_folder
 from benchmark_job.bucket import Bucket, BucketError, Fetch
 from benchmark_job.order import RunOrder
+from catalog import Purchase
 from catalog.repositories import ecr_repository_of
 from components import following, image_digest, sdk
 from components.ecs import images, names
 from components.ecs import sweep as sweeping
-from components.ecs.api import AwsError, EcsApi, Started, TaskOrder
+from components.ecs.api import AwsError, EcsApi, StopOrder, TaskOrder
 from components.ecs.watch import Watch
 from components.interface import (
     ATTEMPT_LABEL,
@@ -37,7 +38,6 @@ from components.interface import (
     Standings,
     SurfaceError,
 )
-from components.redaction import Redactor
 from components.waiting import MachineGone, wait_for_capacity
 from placement.causes import Cause, Where
 from placement.clock import SystemClock
@@ -54,7 +54,9 @@ T = TypeVar("T")
 UPLOADS = True
 
 _NEW_ROLE_S = 120.0  # IAM says it takes seconds until a new role is known everywhere, and doesn't say how many
-_NEW_ROLE = re.compile(r"unable to assume the role", re.IGNORECASE)  # as RunTask, and a task that stopped, say it
+_NEW_ROLE = re.compile(r"unable to assume the role|must allow .+ to assume the role", re.IGNORECASE)
+"""As RunTask and a task that stopped say it, and as CreateSchedule does."""
+_LEAST_S = 120.0  # a task that is to end sooner need not begin
 _TOKEN = 64  # characters of a client token (ecs, RunTask)
 
 
@@ -142,6 +144,7 @@ def declare_standing(name: str, standings: Standings, opts: pulumi.ResourceOptio
             labels=standings.labels,
             network=settings.aws.network,
             managed_instances=settings.aws.managed_instances,
+            clock=any(_is_clocked(rung, settings) for rung in standings.rungs),
             uploader_image=settings.aws.uploader_image,
             bucket_exists=there.bucket,
             bucket_ours=there.bucket_ours,
@@ -201,11 +204,14 @@ def declare(name: str, capacity: Capacity, opts: pulumi.ResourceOptions) -> pulu
                 stack=str(order.stamps.get("stack", "")),
                 machine_type=rung.machine_types[0],
                 purchase=rung.purchase,
+                max_seconds=capacity.hours * 3600,
+                begun=capacity.begun,
                 base_name=names.base_name(capacity.attempt),
                 task=task,
                 roles=standing.roles,
                 network=network,
                 labels=capacity.labels,
+                wait_s=60 * settings.placement.attempt_minutes,
                 volume_gb=aws.volume_gb or images.DEFAULT_DISK_GB,
                 hooks=capacity.hooks,
                 after=[standing],
@@ -235,6 +241,12 @@ def declare(name: str, capacity: Capacity, opts: pulumi.ResourceOptions) -> pulu
         ),
         opts,
     )
+
+
+def _is_clocked(rung: Rung, settings: Settings) -> bool:
+    """Whether no machine's own timer ends the rung's tasks, and so a schedule has to."""
+    on_fargate = rung.machine_types[0].startswith(names.FARGATE)
+    return on_fargate or (settings.aws.managed_instances and rung.purchase is not Purchase.RESERVED)
 
 
 def _uploader_image(settings: Settings, account: str, region: str, stack: str) -> str | None:
@@ -314,18 +326,14 @@ def carry_out(api_: EcsApi, order: RunOrder, execution: Execution, control: Cont
     assert account and region
     where = Where(surface="ecs", project=account, region=region, tier=order.tier)
     bucket = Bucket(order.store)
-    # What the benchmark prints is in CloudWatch Logs; in the bucket there are the uploader's own notes.
-    notes = execution.log.with_suffix(f".{names.UPLOADER}.log")
-    fetch = Fetch(bucket, order.run, order.attempt, execution.folder, notes)
+    fetch = Fetch(bucket, order.run, order.attempt, execution.folder, execution.log)
 
     def shrink() -> None:
         _said(partial(sweeping.shrink, api_, region, order.attempt))
 
     with following.giving_back(control, where, shrink):
         if _said(fetch.advance):
-            if task := _task_of(execution):  # an earlier update was killed while it waited for these
-                _Log.of(api_, order, execution, task).read()
-            return
+            return  # an earlier update was killed while it waited for these
         came = order.attempt in _said(partial(bucket.attempts, order.run))
         group = names.log_group(str(order.stamps.get("stack", "")))
         watch = Watch(api_, account, region, order.attempt, log_group=group, came=came)
@@ -348,17 +356,15 @@ def carry_out(api_: EcsApi, order: RunOrder, execution: Execution, control: Cont
             else:
                 wait()
                 task = _run_task(api_, order, watch)
-        log = _Log.of(api_, order, execution, task.rpartition("/")[2])
         following.follow(
             order,
             execution,
             control,
             what="task",
             advance=lambda: _said(fetch.advance),
-            look=partial(_look, watch, task, log),
+            look=partial(_look, watch, task),
             stop=partial(_tell_to_stop, api_, order, task),
         )
-        log.read()
         if why := _never_began(execution, watch):
             raise SurfaceError(why)
     if order.ends_machine or not _is_complete(execution):
@@ -366,11 +372,10 @@ def carry_out(api_: EcsApi, order: RunOrder, execution: Execution, control: Cont
         following.give_back(control, shrink)
 
 
-def _look(watch: Watch, task: str, log: _Log) -> following.Look:
+def _look(watch: Watch, task: str) -> following.Look:
     """``task`` empty: it went unseen, with its machine."""
     if not task:
         return following.Look(step="", place="", gone=True, why="")
-    log.read()
     progress = _said(partial(watch.progress, task))
     return following.Look(
         step=progress.phase or progress.status.lower(),
@@ -389,8 +394,14 @@ def _tell_to_stop(api_: EcsApi, order: RunOrder, task: str) -> bool:
 
 
 def _run_task(api_: EcsApi, order: RunOrder, watch: Watch) -> str:
-    """Start the run's task, or find it; its ARN. Raises SurfaceError with what it was refused for."""
+    """Start the run's task, or find it; its ARN. Raises SurfaceError with what it was refused for.
+
+    Where no machine ends it, it is given an end in the same breath: what can't be ended by the clock isn't left to run.
+    """
     base, handles = names.base_name(order.attempt), order.handles
+    end = datetime.fromisoformat(handles["ends_at"]) if "ends_at" in handles else None
+    if end is not None and end.timestamp() < time.time() + _LEAST_S:
+        raise SurfaceError(f"the time of attempt {order.attempt} is over ({end:%Y-%m-%d %H:%M} UTC)", Cause.INTERRUPTED)
     stamps = json.dumps(dict(order.stamps), sort_keys=True)
     task = TaskOrder(
         region=str(order.region),
@@ -411,29 +422,35 @@ def _run_task(api_: EcsApi, order: RunOrder, watch: Watch) -> str:
             ATTEMPT_LABEL: order.attempt.lower(),
         },
     )
-    started = _started(api_, task)
+    started = _with_new_role(partial(api_.run_task, task))
     if not started.tasks:
         raise SurfaceError(_said(partial(watch.why_refused, started.refusals)))
+    arn = started.tasks[0].arn
+    if end is not None:
+        stop = StopOrder(
+            region=str(order.region),
+            name=names.schedule(base, order.run),
+            cluster=base,
+            task=arn,
+            at=end,
+            role=handles["clock_role"],
+            reason="gpubench: the attempt's time is over",
+        )
+        _with_new_role(partial(api_.stop_later, stop))
     watch.follow(started.tasks[0])
-    return started.tasks[0].arn
+    return arn
 
 
-def _started(api_: EcsApi, task: TaskOrder) -> Started:
-    """What RunTask does, and does again while a role that was made a moment ago isn't known everywhere yet."""
+def _with_new_role(ask: Callable[[], T]) -> T:
+    """What is asked, again while a role that was made a moment ago isn't known everywhere yet."""
     until = time.monotonic() + _NEW_ROLE_S
     while True:
         try:
-            return _said(partial(api_.run_task, task))
+            return _said(ask)
         except SurfaceError as error:
             if not _NEW_ROLE.search(str(error)) or time.monotonic() > until:
                 raise
         time.sleep(following.POLL_S)
-
-
-def _task_of(execution: Execution) -> str:
-    """The id of the task that sealed these results, as it stamped them; empty: somebody else did."""
-    stamps = (results_folder.read_manifest(execution.folder) or {}).get("stamps") or {}
-    return str(stamps.get("task", "")).rpartition("/")[2]
 
 
 def _is_complete(execution: Execution) -> bool:
@@ -447,42 +464,6 @@ def _never_began(execution: Execution, watch: Watch) -> str:
     if cause.get("code") != "not-started" or watch.task is None:
         return ""
     return "\n".join(one.reason for one in watch.task.containers if one.name == names.BENCHMARK and one.reason)
-
-
-@dataclass
-class _Log:
-    """The benchmark's own output, from CloudWatch Logs into the run's log, without secrets."""
-
-    api: EcsApi
-    region: str
-    group: str
-    stream: str
-    execution: Execution
-    _token: str = ""
-    _redactor: Redactor = field(init=False)
-
-    @classmethod
-    def of(cls, api: EcsApi, order: RunOrder, execution: Execution, task: str) -> _Log:
-        """That of a task, by its id."""
-        group = names.log_group(str(order.stamps.get("stack", "")))
-        stream = names.log_stream(names.base_name(order.attempt), names.BENCHMARK, task)
-        return cls(api, str(order.region), group, stream, execution)
-
-    def __post_init__(self) -> None:
-        self._redactor = Redactor(self.execution.secrets.values())
-        self.execution.log.unlink(missing_ok=True)  # an earlier update's; it is read anew, from its beginning
-
-    def read(self) -> None:
-        """Write what has come since. What a log says is no reason for a run to fail."""
-        with suppress(AwsError, CannotSay):
-            while True:
-                page = self.api.log_events(self.region, self.group, self.stream, self._token)
-                if page.lines:
-                    with self.execution.log.open("a", encoding="utf-8") as log:
-                        log.writelines(f"{self._redactor.text(line)}\n" for line in page.lines)
-                ended, self._token = page.token == self._token, page.token
-                if ended or not page.lines:
-                    return
 
 
 @dataclass(frozen=True)

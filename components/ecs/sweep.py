@@ -32,6 +32,7 @@ _BEFORE = {
     ResourceKind.TEMPLATE: 1,
     ResourceKind.INTERFACE: 1,
     ResourceKind.ADDRESS: 1,
+    ResourceKind.SCHEDULE: 1,
     ResourceKind.CLUSTER: 2,
     ResourceKind.SECURITY_GROUP: 2,
     ResourceKind.SUBNET: 2,
@@ -111,8 +112,8 @@ def shrink(api: EcsApi, region: str, attempt: str) -> None:
     """Let an attempt ask for no more, and end what it has: tasks, then the group's size, then its machines.
 
     In this order: a task that waits for a machine makes managed scaling ask for one. The machines are ended themselves,
-    because the group keeps those that are protected from scale-in, whatever its size. Does nothing where nothing is.
-    Raises AwsError.
+    because the group keeps those that are protected from scale-in, whatever its size. What would end tasks by the clock
+    goes when they were told to stop. Does nothing where nothing is. Raises AwsError.
     """
     base, tag = base_name(attempt), (ATTEMPT_LABEL, attempt.lower())
     tasks = [one for one in api.tasks(region, base, attempt) if one.lives and one.desired != "STOPPED"]
@@ -123,6 +124,7 @@ def shrink(api: EcsApi, region: str, attempt: str) -> None:
     live = [one for one in api.instances(region, tag) if one.state in _LIVE]
     if group is None:
         # With ECS Managed Instances only ECS may end them, and does when they have no task; others a sweep finds.
+        api.unschedule(region, base)
         return
     side_by_side([partial(_end, api, one) for one in live])
 

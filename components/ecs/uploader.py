@@ -12,6 +12,9 @@ results_folder.py beside it. It is told by its environment:
     GPUBENCH_SECRET_1, … (what must not be shown)
     GPUBENCH_RESULTS (the volume: /results), GPUBENCH_DATA (its own files: /tmp/gpubench)
 
+What the benchmark prints goes to CloudWatch Logs, and no container sees another one's output: so it is read from there,
+and comes home with the results.
+
 `$GPUBENCH_DATA/ready` is there when anyone may write to the volume and the first object is in the bucket: the benchmark
 may begin. Exit codes: 0 uploaded, however the run went; 2 its environment is wrong; 4 not uploaded.
 """
@@ -29,10 +32,10 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import results_folder
 from components.redaction import Redactor
@@ -63,6 +66,9 @@ from components.uploads import (
 )
 from results_folder import Cause, ResultsFolder, Status
 
+if TYPE_CHECKING:
+    from botocore.config import Config
+
 BENCHMARK = "benchmark"  # the container's name in the task definition
 
 PAUSE_S = float(os.environ.get("GPUBENCH_PAUSE_MS", "2000")) / 1000  # the first pause between two tries
@@ -74,8 +80,12 @@ BEGIN_S = 60.0
 FLUSH_S = 900.0  # how long the last upload may be tried
 # Of the 120 s that a task has from SIGTERM to SIGKILL (stopTimeout; Fargate has no more). A call may hang for CALL_S.
 NOTICE_S = 90.0
+UPLOAD_S = 45.0  # of these, what is left for the upload
 START_S = float(os.environ.get("GPUBENCH_START_S", "2400"))  # for the pull of the benchmark's image, with its queue
 CALL_S = 20.0  # without a byte
+# Of a container that has ended: how long CloudWatch Logs must have had nothing new, and how long it is asked at most.
+# What it printed is sent when it ends; how soon it can be read, nobody says.
+QUIET_S, PRINTED_S = 2.5 * PAUSE_S, 10 * PAUSE_S
 COPY_S = 30.0  # for the copy of a folder that is still being written to
 NO_SPACE = 1024 * 1024  # a disk with less than this is full
 
@@ -152,9 +162,19 @@ _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the ag
 
 
 @dataclass(frozen=True)
+class Stream:
+    """A log stream of CloudWatch Logs."""
+
+    region: str
+    group: str
+    name: str
+
+
+@dataclass(frozen=True)
 class Seen:
     """What the agent says of the task: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/
-    task-metadata-endpoint-v4-response.html. ``exit_code`` None: it has not begun, or not ended.
+    task-metadata-endpoint-v4-response.html. ``exit_code`` None: it has not begun, or not ended. ``printed``: where in
+    CloudWatch Logs the benchmark's output goes; None: it isn't known yet, or goes elsewhere.
     """
 
     task: str = ""
@@ -163,6 +183,7 @@ class Seen:
     stopped: bool = False
     exit_code: int | None = None
     started_at: datetime.datetime | None = None
+    printed: Stream | None = None
 
 
 def look(url: str) -> Seen | None:
@@ -179,6 +200,7 @@ def look(url: str) -> Seen | None:
             stopped=own.get("KnownStatus") == "STOPPED",
             exit_code=code if isinstance(code, int) else None,
             started_at=_moment(own.get("StartedAt")),
+            printed=_stream(own.get("LogOptions") or {}),
         )
     except (OSError, ValueError, AttributeError):
         return None
@@ -191,6 +213,85 @@ def _moment(text: Any) -> datetime.datetime | None:
     return None
 
 
+def _stream(options: Mapping[str, Any]) -> Stream | None:
+    found = [str(options.get(f"awslogs-{key}") or "") for key in ("region", "group", "stream")]
+    return Stream(*found) if all(found) else None
+
+
+# --- what the benchmark prints ----------------------------------------------------------------------------------------
+
+
+class Printed(threading.Thread):
+    """Copies what the benchmark prints into the run's log, as it comes. That it can't be read fails no run."""
+
+    def __init__(self, log: Log, where: Callable[[], Stream | None], every_s: float) -> None:
+        super().__init__(daemon=True)
+        self._log, self._where, self._every_s = log, where, every_s
+        self._ended, self._closed = threading.Event(), threading.Event()
+        self._client: Any = None
+        self._token = ""
+        self._refused = False
+
+    def run(self) -> None:
+        while not self._ended.wait(self._every_s) and not self._refused:
+            self._read()
+        until = time.monotonic() + PRINTED_S
+        quiet_since = time.monotonic()
+        while not (self._refused or self._closed.is_set()) and time.monotonic() < until:
+            if self._read():
+                quiet_since = time.monotonic()
+            if time.monotonic() - quiet_since >= QUIET_S:
+                break
+            self._closed.wait(POLL_S)
+
+    def end(self, within_s: float) -> None:
+        """The benchmark prints no more: read the rest of it. Nothing comes into the log after this has returned."""
+        self._ended.set()
+        self.join(max(0.0, within_s))
+        self._closed.set()  # one that still hangs comes too late
+        self._log.flush()
+
+    def _read(self) -> bool:
+        """Whether anything new has come."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        if (stream := self._where()) is None:
+            return False
+        found = False
+        try:
+            while page := self._page(stream):
+                if self._closed.is_set():
+                    return False
+                found = True
+                for line in page:
+                    self._log.feed(f"{line}\n".encode(errors="replace"))
+        except ClientError as error:
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            if code not in (_NO_STREAM, *_PASSING, *_BUSY):
+                self._refused = True
+                self._log.keep(f"gpubench: what the benchmark prints can't be read: {error}\n".encode())
+        except BotoCoreError:
+            pass  # the next time
+        return found
+
+    def _page(self, stream: Stream) -> list[str]:
+        """The lines that follow those that were read; none: there are none yet."""
+        if self._client is None:
+            import boto3
+
+            self._client = boto3.client("logs", region_name=stream.region, config=_config())
+        more = {"nextToken": self._token} if self._token else {}
+        said = self._client.get_log_events(
+            logGroupName=stream.group, logStreamName=stream.name, startFromHead=True, **more
+        )
+        self._token = said.get("nextForwardToken") or self._token
+        return [str(one.get("message", "")).removesuffix("\n") for one in said.get("events") or []]
+
+
+_NO_STREAM = "ResourceNotFoundException"  # the container hasn't begun
+_BUSY = ("ThrottlingException", "ServiceUnavailableException", "InternalFailure")
+
+
 # --- the bucket -------------------------------------------------------------------------------------------------------
 
 
@@ -199,13 +300,10 @@ def creating(orders: Orders) -> Create:
     `If-None-Match: *`, so that none is ever overwritten.
     """
     import boto3
-    from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
-    # One try: the tries are counted here, and each is told of. Where the bucket is in another region than we were told,
-    # botocore follows S3's redirection.
-    config = Config(connect_timeout=CALL_S, read_timeout=CALL_S, retries={"total_max_attempts": 1})
-    client = boto3.client("s3", region_name=orders.region, config=config)
+    # Where the bucket is in another region than we were told, botocore follows S3's redirection.
+    client = boto3.client("s3", region_name=orders.region, config=_config())
 
     def create(name: str, body: Path | bytes, until: float) -> None:
         pause = PAUSE_S
@@ -234,7 +332,14 @@ def creating(orders: Orders) -> Create:
     return create
 
 
-_PASSING = ("ExpiredToken", "RequestTimeout", "SlowDown", "RequestTimeTooSkewed")
+def _config() -> Config:
+    """One try: the tries are counted here, and each is told of."""
+    from botocore.config import Config
+
+    return Config(connect_timeout=CALL_S, read_timeout=CALL_S, retries={"total_max_attempts": 1})
+
+
+_PASSING = ("ExpiredToken", "ExpiredTokenException", "RequestTimeout", "SlowDown", "RequestTimeTooSkewed")
 
 
 # --- the run ----------------------------------------------------------------------------------------------------------
@@ -269,11 +374,15 @@ class Uploader:
             results.reserve(RESERVE)
         if not self._begin():
             return NOT_UPLOADED
+        log = Log(self._uploads.log, self.orders.secrets)
+        printed = Printed(log, lambda: self._seen.printed, self.orders.upload_s)
         pusher = Pusher(self._uploads, self.orders.upload_s)
+        printed.start()
         pusher.start()
         reason = self._wait(pusher)
+        printed.end(min(PRINTED_S, max(0.0, self._until() - time.monotonic() - UPLOAD_S)))
         pusher.end()
-        return self._end(reason, pusher.refusal)
+        return self._end(reason, pusher.refusal, log)
 
     def _begin(self) -> bool:
         """Upload the log's first line: where results can't be brought home, nothing need be waited for."""
@@ -340,8 +449,7 @@ class Uploader:
             self._look()
         return "stop"
 
-    def _end(self, reason: str | None, refusal: str) -> int:
-        log = Log(self._uploads.log, self.orders.secrets)
+    def _end(self, reason: str | None, refusal: str, log: Log) -> int:
         folder = self.orders.results
         if not self._seen.stopped:
             folder = self._uploads.folder = self._copied(log)
@@ -356,7 +464,7 @@ class Uploader:
                 say_failed(own)
         else:
             results.stamps = {**self._facts(), **self.orders.stamps}
-            status, cause = self._verdict(folder, exit_code, reason, refusal)
+            status, cause = self._verdict(folder, exit_code, reason, refusal or log.tail)
             if not seal(results, self._uploads.log, status, exit_code, cause, self._seen.started_at or self._began):
                 return NOT_UPLOADED
         say("phase upload")
@@ -378,18 +486,19 @@ class Uploader:
             return self._told_at + NOTICE_S
         return time.monotonic() + (NOTICE_S if self._seen.to_stop else FLUSH_S)
 
-    def _verdict(self, folder: Path, exit_code: int, reason: str | None, refusal: str) -> tuple[Status, Cause | None]:
+    def _verdict(self, folder: Path, exit_code: int, reason: str | None, last: str) -> tuple[Status, Cause | None]:
+        """``last``: what refused the uploads, or the end of what the benchmark printed."""
         if reason == "not-started":
             text = "the benchmark's container has ended without an exit code: it was never started"
             if not self._seen.stopped:
                 text = f"the benchmark's container has not started for {START_S:g} s"
             mend = "ECS says why: aws ecs describe-tasks, containers[].reason"
             return Status.FAILED, Cause("unknown", "not-started", text, mend)
-        # What it printed is in CloudWatch Logs, and how it was killed the agent doesn't say: nobody but the kernel, for
-        # the container's memory, and ECS itself, when a task is stopped, sends SIGKILL.
+        # How it was killed the agent doesn't say: nobody but the kernel, for the container's memory, and ECS itself,
+        # when a task is stopped, sends SIGKILL.
         killed = exit_code == 137
         return verdict(
-            refusal if reason == "refused" else "killed by SIGKILL (exit code 137)" if killed else "",
+            f"killed by SIGKILL (exit code 137)\n{last}".strip() if killed and reason is None else last,
             exit_code,
             reason,
             folder,

@@ -20,6 +20,7 @@ from components.ecs.api import (
     ResourceKind,
     ScalingGroup,
     Started,
+    StopOrder,
     Task,
     TaskOrder,
     Zone,
@@ -95,6 +96,9 @@ class SimulatedAmazon:
         """See `EcsApi`. A rehearsal's runs are started by the simulated cloud itself."""
         return Started(self.tasks(order.region, order.cluster, order.started_by))
 
+    def stop_later(self, order: StopOrder) -> None:
+        """See `EcsApi`. A rehearsal's runs end by the simulated cloud's own clock."""
+
     def task(self, region: str, cluster: str, task: str) -> Task | None:
         """See `EcsApi`."""
         return next((one for one in self.tasks(region, cluster, self._attempt) if one.arn == task), None)
@@ -140,6 +144,9 @@ class SimulatedAmazon:
     def stop_task(self, region: str, cluster: str, task: str, reason: str) -> None:
         """See `EcsApi`."""
         self._asked(lambda: self._cloud.resize(self._attempt, 0))
+
+    def unschedule(self, region: str, name: str) -> None:
+        """See `EcsApi`. There are none."""
 
     def stop_asking(self, region: str, group: str) -> None:
         """See `EcsApi`."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 from xml.sax.saxutils import escape
 
 import botocore.session
@@ -33,6 +33,9 @@ from werkzeug.datastructures import Headers, MultiDict
 KEY, SECRET = "AKIDEXAMPLE", "secret"
 _SCOPE = re.compile(r"Credential=(?P<key>[^/]+)/\d{8}/(?P<region>[^/]+)/(?P<name>[^/]+)/aws4_request")
 _SERVICES = {"servicequotas": "service-quotas"}  # signing names that aren't the service's
+_OF_S3 = {("HEAD", ""): "HeadBucket", ("GET", "tagging"): "GetBucketTagging"}
+"""Of S3, whose operations are paths: what is asked of a bucket beside its objects (tests/s3_server.py has those)."""
+
 _AGEING = frozenset({"InstanceType"})
 """Enumerations that clients don't hold against answers, and that AWS adds to all the time."""
 
@@ -99,6 +102,11 @@ class AwsServer:
 
             def do_POST(self) -> None:
                 server.answer(self, self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+
+            def do_HEAD(self) -> None:
+                server.answer(self, b"")
+
+            do_GET = do_DELETE = do_HEAD  # noqa: N815
 
         class Listening(ThreadingHTTPServer):
             request_queue_size = 128
@@ -186,7 +194,7 @@ class AwsServer:
         assert self._moto is not None
         connection = http.client.HTTPConnection(*self._moto, timeout=30)
         try:
-            connection.request("POST", handler.path, sent, dict(handler.headers.items()))
+            connection.request(handler.command, handler.path, sent, dict(handler.headers.items()))
             said = connection.getresponse()
             _send(handler, said.status, said.read(), {"Content-Type": said.headers.get("Content-Type", "")})
         finally:
@@ -205,24 +213,44 @@ def _read(handler: BaseHTTPRequestHandler, sent: bytes) -> _Request:
         raise NotSo(f"a request that isn't signed: {handler.path}")
     service = _SERVICES.get(scope["name"], scope["name"])
     model = service_model(service)
-    values = MultiDict(parse_qsl(sent.decode(), keep_blank_values=True))
-    name = values.get("Action") or handler.headers.get("X-Amz-Target", "").rpartition(".")[2]
-    operation = model.operation_model(name)
+    if service == "s3":
+        path, _, query = handler.path.partition("?")
+        operation = model.operation_model(_OF_S3.get((handler.command, query)) or f"{handler.command} {handler.path}")
+        return _Request(service, operation, scope["region"], {"Bucket": path.strip("/")})
     protocol = str(model.metadata["protocol"])
+    labels: dict[str, str] = {}
+    if protocol == "rest-json":
+        path, _, query = handler.path.partition("?")
+        values = MultiDict(parse_qsl(query, keep_blank_values=True))
+        name, labels = _by_path(model, handler.command, path)
+    else:
+        values = MultiDict(parse_qsl(sent.decode(), keep_blank_values=True))
+        name = values.get("Action") or handler.headers.get("X-Amz-Target", "").rpartition(".")[2]
+    operation = model.operation_model(name)
     # moto reads requests, and writes answers, by its own reading of the same models.
     parser = PROTOCOL_PARSERS[protocol](motos_model(service).operation_model(name))
     params = parser.parse(
         {
-            "method": "POST",
+            "method": handler.command,
             "values": values,
             "headers": Headers(list(handler.headers.items())),
             "body": sent,
             "url_path": handler.path,
-            "url_params": {},
+            "url_params": labels,
         }
     )
     _check(params, operation.input_shape, f"the request {service}.{name}")
     return _Request(service, operation, scope["region"], params)
+
+
+def _by_path(model: ServiceModel, method: str, path: str) -> tuple[str, dict[str, str]]:
+    """The operation that a service of paths has there, and what the path names."""
+    for name in model.operation_names:
+        http = model.operation_model(name).http
+        pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(http["requestUri"]))
+        if http["method"] == method and (found := re.fullmatch(pattern, path)):
+            return name, {key: unquote(value) for key, value in found.groupdict().items()}
+    raise NotSo(f"{model.service_name} has no {method} {path}")
 
 
 def _check(value: Mapping[str, Any], shape: Shape | None, what: str) -> None:
@@ -259,8 +287,12 @@ def _error(model: ServiceModel, refusal: Refusal) -> tuple[bytes, dict[str, str]
     if protocol == "json":
         said = {"__type": code, "message": message, **refusal.more}
         return json.dumps(said).encode(), {"Content-Type": "application/x-amz-json-1.1"}
+    if protocol == "rest-json":
+        return json.dumps({"message": message}).encode(), {"x-amzn-ErrorType": code}
     error = f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>"
-    if protocol == "ec2":
+    if protocol == "rest-xml":
+        text = error
+    elif protocol == "ec2":
         text = f"<Response><Errors>{error}</Errors><RequestID>r</RequestID></Response>"
     else:
         text = f"<ErrorResponse>{error}<RequestId>r</RequestId></ErrorResponse>"
@@ -274,4 +306,5 @@ def _send(handler: BaseHTTPRequestHandler, status: int, data: bytes, headers: Ma
             handler.send_header(name, value)
     handler.send_header("Content-Length", str(len(data)))
     handler.end_headers()
-    handler.wfile.write(data)
+    if handler.command != "HEAD":
+        handler.wfile.write(data)

@@ -61,8 +61,10 @@ def hooks() -> pulumi.ResourceHookBinding:
 
 def network(changes: dict[str, Any], of: TaskArgs, **more: Any) -> RunNetwork:
     """The network that an attempt is in; takes what is said of it out of ``changes``."""
-    own = {key: changes.pop(key) for key in ("zones", "subnets", "security_group", "way") if key in changes}
-    args = {"reads_secrets": bool(of.secrets), "labels": LABELS, "hooks": hooks(), **more, **own}
+    own: dict[str, Any] = {
+        key: changes.pop(key) for key in ("zones", "subnets", "security_group", "way") if key in changes
+    }
+    args: dict[str, Any] = {"reads_secrets": bool(of.secrets), "labels": LABELS, "hooks": hooks(), **more, **own}
     return RunNetwork("capacity-network", RunNetworkArgs(region=changes.get("region", REGION), **args))
 
 
@@ -79,7 +81,7 @@ def attempt(**changes: Any) -> EcsGpuCluster:
         "begun": BEGUN,
         "base_name": BASE,
         "network": network(changes, changes["task"], zones=("use1-az1", "use1-az4")),
-        "roles": (of := roles(managed_instances=changes.get("managed_instances", False))),
+        "roles": (of := roles(managed_instances=(managed := changes.get("managed_instances", False)), clock=managed)),
         "labels": LABELS,
         "volume_gb": 150,
         "hooks": hooks(),
@@ -97,21 +99,31 @@ def cluster(**changes: Any) -> Recording:
     return record(program)
 
 
+def fargate_attempt(**changes: Any) -> EcsFargateTask:
+    """An attempt on Fargate's spot."""
+    changes.setdefault("task", task(gpus=0))
+    made: dict[str, Any] = {
+        "region": REGION,
+        "stack": "dev",
+        "machine_type": "fargate-8-32gb",
+        "purchase": Purchase.SPOT,
+        "max_seconds": 5400.5,
+        "wait_s": 600.0,
+        "begun": BEGUN,
+        "base_name": BASE,
+        "network": network(changes, changes["task"]),
+        "roles": roles(clock=changes.pop("clock", True)),
+        "labels": LABELS,
+        "hooks": hooks(),
+    }
+    return EcsFargateTask("capacity", EcsFargateTaskArgs(**(made | changes)))
+
+
 def fargate(**changes: Any) -> Recording:
+    """What it declares."""
+
     def program() -> None:
-        changes.setdefault("task", task(gpus=0))
-        made: dict[str, Any] = {
-            "region": REGION,
-            "stack": "dev",
-            "machine_type": "fargate-8-32gb",
-            "purchase": Purchase.SPOT,
-            "base_name": BASE,
-            "network": network(changes, changes["task"]),
-            "roles": roles(),
-            "labels": LABELS,
-            "hooks": hooks(),
-        }
-        EcsFargateTask("capacity", EcsFargateTaskArgs(**(made | changes)))
+        fargate_attempt(**changes)
 
     return record(program)
 

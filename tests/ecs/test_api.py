@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import boto3
 import pytest
 
+from components.ecs import names
 from components.ecs.amazon import Amazon
 from components.ecs.api import (
     AwsError,
@@ -16,12 +19,14 @@ from components.ecs.api import (
     Resource,
     ResourceKind,
     Score,
+    StopOrder,
     TaskOrder,
 )
 from placement.causes import Cause, classify
 from placement.verdicts import CannotSay
 from tests.ecs.aws_server import Asked, Refusal
 from tests.ecs.conftest import Asking, amazon_on
+from tests.ecs.declared import check
 
 R, ACCOUNT = "us-east-1", "123456789012"
 T0 = datetime(2026, 11, 21, 14, 26, tzinfo=UTC)
@@ -318,3 +323,44 @@ def test_an_image_is_known_by_its_digest_and_repositories_by_their_policy(cloud:
     digest = amazon.image_digest(R, ACCOUNT, "bench", "v1")
     assert digest is not None and digest.startswith("sha256:")
     assert amazon.image_digest(R, ACCOUNT, "bench", digest) == digest
+
+
+def test_a_task_is_stopped_by_awss_own_clock(cloud: Asking) -> None:
+    amazon = cloud.amazon
+    arn, base = f"arn:aws:ecs:{R}:{ACCOUNT}:task/gpubench-a/0123", "gpubench-a"
+    at = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=2)
+    order = StopOrder(
+        region=R,
+        name=names.schedule(base, "3f9c2a71b0d4-1"),
+        cluster=base,
+        task=arn,
+        at=at.astimezone(timezone(timedelta(hours=5))),
+        role=f"arn:aws:iam::{ACCOUNT}:role/gpubench-s-clock",
+        reason="its time is over",
+    )
+    amazon.stop_later(order)
+    amazon.stop_later(order)  # by an update that goes on with the attempt
+    amazon.stop_later(replace(order, name=names.schedule("gpubench-ab", "r"), cluster="gpubench-ab"))
+    scheduler = boto3.Session("AKIDEXAMPLE", "secret").client("scheduler", R, endpoint_url=cloud.server.endpoint)
+    made = scheduler.get_schedule(Name=order.name)
+    assert made["ScheduleExpression"] == f"at({at:%Y-%m-%dT%H:%M:%S})"
+    assert (made["ScheduleExpressionTimezone"], made["ActionAfterCompletion"]) == ("UTC", "DELETE")
+    target = made["Target"]
+    assert (target["Arn"], target["RoleArn"]) == ("arn:aws:scheduler:::aws-sdk:ecs:stopTask", order.role)
+    # The words of StopTask itself, each with a capital letter.
+    asked = {key[:1].lower() + key[1:]: value for key, value in json.loads(target["Input"]).items()}
+    assert asked == {"cluster": base, "task": arn, "reason": "its time is over"}
+    check("ecs", "StopTask", asked)
+    amazon.unschedule(R, base)
+    assert [one["Name"] for one in scheduler.list_schedules()["Schedules"]] == [names.schedule("gpubench-ab", "r")]
+    amazon.unschedule(R, base)
+
+
+def test_who_may_not_look_for_schedules_has_made_none(asking: Asking) -> None:
+    asking.server.answers["scheduler.ListSchedules"] = Refusal(
+        "AccessDeniedException", "is not authorized to perform: scheduler:ListSchedules", 403
+    )
+    asking.amazon.unschedule(R, "gpubench-a")
+    asking.server.answers["scheduler.ListSchedules"] = Refusal("InternalServerException", "later", 500)
+    with pytest.raises(AwsError, match="later"):
+        asking.amazon.unschedule(R, "gpubench-a")

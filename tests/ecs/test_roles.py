@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 from typing import Any
 
@@ -47,7 +48,7 @@ def allowed(recording: Recording, what: str) -> dict[str, list[str]]:
 
 
 EVERYTHING: dict[str, Any] = {
-    "repositories": [OURS], "secrets": SECRETS, "cached": True, "managed_instances": True,
+    "repositories": [OURS], "secrets": SECRETS, "cached": True, "managed_instances": True, "clock": True,
 }  # fmt: skip
 
 
@@ -70,17 +71,34 @@ def test_no_document_says_more_than_it_has_to(changes: dict[str, Any]) -> None:
         assert set(trust["Principal"]) == {"Service"}
 
 
-def test_a_task_may_create_results_under_its_prefix_and_nothing_else() -> None:
-    (one,) = statements(made(), "task")
-    assert one == {
+def test_a_task_may_create_results_under_its_prefix_read_what_runs_print_and_nothing_else() -> None:
+    creates, reads = statements(made(), "task")
+    assert creates == {
         "Effect": "Allow",
         "Action": ["s3:PutObject"],
         "Resource": ["arn:aws:s3:::bench/team/runs/*"],
         # Only with If-None-Match: nothing is overwritten.
         "Condition": {"Null": {"s3:if-none-match": "false"}},
     }
-    (bare,) = statements(made(results=("bench", "")), "task")
+    stream = names.log_stream(declared.BASE, names.BENCHMARK, "0123456789abcdef")
+    assert reads["Action"] == ["logs:GetLogEvents"]
+    for region, arn in zip(REGIONS, reads["Resource"], strict=True):
+        here = f"arn:aws:logs:{region}:{ACCOUNT}:log-group:{names.log_group('dev')}:log-stream:"
+        assert fnmatch.fnmatchcase(f"{here}{stream}", arn)
+        assert not fnmatch.fnmatchcase(f"{here}{stream.replace(names.BENCHMARK, names.UPLOADER)}", arn)
+    bare, _ = statements(made(results=("bench", "")), "task")
     assert bare["Resource"] == ["arn:aws:s3:::bench/runs/*"]
+
+
+def test_the_clock_may_stop_the_stacks_tasks_and_nothing_else() -> None:
+    recording = made(clock=True)
+    assert allowed(recording, "clock") == {
+        "ecs:StopTask": [f"arn:aws:ecs:{one}:{ACCOUNT}:task/gpubench-*" for one in REGIONS]
+    }
+    (trust,) = json.loads(role(recording, "clock").inputs["assumeRolePolicy"])["Statement"]
+    assert trust["Principal"] == {"Service": "scheduler.amazonaws.com"}
+    assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+    assert not [one.name for one in made().of("Role") if one.name == "roles-clock"]
 
 
 def test_a_machine_joins_the_attempts_clusters_of_the_ladders_regions() -> None:

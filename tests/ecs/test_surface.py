@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +20,18 @@ from benchmark_job.bucket import Bucket
 from benchmark_job.order import RunOrder
 from components import following, image_digest, interface
 from components.ecs import images, names, surface
-from components.ecs.api import AwsApi, AwsError, Container, EcsApi, LogPage, Refusal, Started, Task, TaskOrder
+from components.ecs.api import (
+    AwsApi,
+    AwsError,
+    Container,
+    EcsApi,
+    LogPage,
+    Refusal,
+    Started,
+    StopOrder,
+    Task,
+    TaskOrder,
+)
 from components.interface import Control, Execution, SurfaceError
 from engine.simulated.amazon import SimulatedAmazon
 from engine.simulated.clock import SimulatedClock
@@ -42,7 +53,6 @@ ORDER = RunOrder(
     run=RUN, store=URL, rung=RUNG, rungs=(RUNG,), surface="ecs", tier="t4", argv=(), image=None, timeout_s=3600.0,
     stamps=STAMPS, attempt=ATTEMPT, project=ACCOUNT, region=REGION, wait_s=1800.0, handles=HANDLES,
 )  # fmt: skip
-CANARY = "c4n4ry-0123456789"
 ARN = f"arn:aws:ecs:{REGION}:{ACCOUNT}:task/{BASE}/0123456789abcdef"
 
 
@@ -58,6 +68,16 @@ class Amazon(SimulatedAmazon):
         self.printed: dict[str, list[str]] = {}
         self.down = False
         self.refused: list[str] = []
+        self.clocked: list[StopOrder] = []
+        self.unclockable: list[str] = []
+
+    def stop_later(self, order: StopOrder) -> None:
+        if self.unclockable:
+            raise AwsError(self.unclockable.pop(0), "ValidationException", 400)
+        self.clocked.append(order)
+
+    def unschedule(self, region: str, name: str) -> None:
+        self.clocked = [one for one in self.clocked if not one.name.startswith(f"{name}-")]
 
     def run_task(self, order: TaskOrder) -> Started:
         if self.refused:
@@ -119,7 +139,7 @@ class World:
         folder = self.root / ".gpubench" / "stores" / "bench" / "team" / "runs" / RUN / ATTEMPT
         folder.mkdir(parents=True)
         self.execution = Execution(
-            folder, folder.with_name(f"{ATTEMPT}.log"), folder.with_name(store.STOP), lock=-1, secrets={"TOKEN": CANARY}
+            folder, folder.with_name(f"{ATTEMPT}.log"), folder.with_name(store.STOP), lock=-1, secrets={}
         )
         os.utime(folder, (1_000_000_000, 1_000_000_000))  # file systems' times are coarse
 
@@ -130,6 +150,8 @@ class World:
 
     def monotonic(self) -> float:
         return self.cloud.now().timestamp()
+
+    time = monotonic
 
     def sleep(self, seconds: float) -> None:
         self.cloud.sleep(seconds)
@@ -220,7 +242,6 @@ def test_what_a_task_measures_comes_home_as_it_comes_and_its_machine_is_given_ba
         lambda: uploader.measures(1),
         lambda: home.append(world.measured),
         lambda: world.amazon.prints(names.UPLOADER, f"gpubench: phase run {RUN}"),
-        lambda: world.amazon.prints(names.BENCHMARK, "warming up", f"with {CANARY}"),
         lambda: uploader.measures(2),
         uploader.ends,
     ]
@@ -228,7 +249,7 @@ def test_what_a_task_measures_comes_home_as_it_comes_and_its_machine_is_given_ba
     assert home == [[1]]
     assert world.manifest["status"] == "complete"
     assert world.measured == [1, 2]
-    assert world.execution.log.read_text() == "warming up\nwith [secret]\n"
+    assert world.execution.log.read_text() == "measured 1\nmeasured 2\n"
     (task,) = world.amazon.ordered
     assert (task.cluster, task.definition, task.provider, task.started_by) == (BASE, BASE, BASE, ATTEMPT)
     assert (task.subnets, task.security_groups) == (("subnet-1", "subnet-2"), ("sg-1",))
@@ -267,27 +288,60 @@ def test_the_same_run_of_an_attempt_is_started_once(makes: Makes) -> None:
     assert world.manifest["status"] == "complete"
 
 
-def test_on_fargate_the_task_itself_asks_for_its_machine(makes: Makes) -> None:
+CLOCK = "arn:aws:iam::123456789012:role/gpubench-test-clock"
+
+
+def on_fargate(world: World, minutes: float = 90) -> RunOrder:
+    """Its order, where nothing but its task asks for a machine, and nothing but the clock would end it."""
+    ends_at = (world.now() + timedelta(minutes=minutes)).isoformat()
+    handles = {**HANDLES, "provider": "FARGATE_SPOT", "waits_for": "task", "ends_at": ends_at, "clock_role": CLOCK}
+    return replace(ORDER, tier="cpu", handles=handles)
+
+
+def test_on_fargate_the_task_itself_asks_for_its_machine_and_the_clock_ends_it(makes: Makes) -> None:
     world = makes(declares=False)
-    world.steps = [world.uploader.ends]
-    fargate = {**HANDLES, "provider": "FARGATE_SPOT", "waits_for": "task"}
-    world.carries_out(replace(ORDER, tier="cpu", handles=fargate))
+    order = on_fargate(world)
+    clocked: list[StopOrder] = []
+    world.steps = [lambda: clocked.extend(world.amazon.clocked), world.uploader.ends]
+    world.carries_out(order)
     (task,) = world.amazon.ordered
     assert task.provider == "FARGATE_SPOT"
     assert world.manifest["status"] == "complete"
+    (stop,) = clocked
+    assert (stop.task, stop.cluster, stop.role) == (ARN, BASE, CLOCK)
+    assert stop.at.isoformat() == order.handles["ends_at"]
+    assert stop.name == names.schedule(BASE, RUN) and len(stop.name) <= 64
+    assert world.amazon.clocked == [], "what has ended needs no end"
 
 
-def test_what_a_killed_update_had_not_read_of_the_log_comes_home_with_the_next(makes: Makes) -> None:
-    world = makes()
-    world.engine_is_gone = True
-    world.fails()
-    world.amazon.prints(names.BENCHMARK, "all of it")
-    world.uploader.results.stamps = {**STAMPS, "attempt": ATTEMPT, "task": ARN}
-    world.uploader.ends()
-    world.engine_is_gone = False
-    world.carries_out()
+def test_a_task_that_the_clock_can_not_end_is_not_left_to_run(makes: Makes) -> None:
+    world = makes(declares=False)
+    denied = "User: arn:aws:iam::123456789012:user/ann is not authorized to perform: scheduler:CreateSchedule"
+    world.amazon.unclockable = [denied]
+    failed = world.fails(on_fargate(world))
+    assert classify(str(failed), Where(surface="ecs")).cause is Cause.PERMISSION
+    assert world.amazon.ordered and world.amazon.stopped == ["gpubench ends the attempt"]
+
+
+def test_a_clock_s_role_that_was_made_a_moment_ago_is_waited_for(makes: Makes) -> None:
+    world = makes(declares=False)
+    said = (
+        "An error occurred (ValidationException) when calling the CreateSchedule operation: The execution role you "
+        "provide must allow AWS EventBridge Scheduler to assume the role."
+    )
+    world.amazon.unclockable = [said, said]
+    world.steps = [world.uploader.ends]
+    world.carries_out(on_fargate(world))
     assert world.manifest["status"] == "complete"
-    assert world.execution.log.read_text() == "all of it\n"
+    assert len(world.amazon.ordered) == 1
+
+
+def test_an_attempt_whose_time_is_over_begins_no_task(makes: Makes) -> None:
+    world = makes(declares=False)
+    failed = world.fails(on_fargate(world, minutes=-5))
+    assert failed.cause is Cause.INTERRUPTED
+    assert "the time of attempt" in str(failed)
+    assert not world.amazon.ordered
 
 
 def test_a_failed_run_that_is_not_the_last_gives_its_machine_back(makes: Makes) -> None:

@@ -57,6 +57,7 @@ class Made:
         self.ecs = session.client("ecs", endpoint_url=endpoint)
         self.scaling = session.client("autoscaling", endpoint_url=endpoint)
         self.logs = session.client("logs", endpoint_url=endpoint)
+        self.scheduler = session.client("scheduler", endpoint_url=endpoint)
 
     def network(self) -> str:
         """A VPC with a subnet, a NAT gateway and all that belongs to it; the subnet's id."""
@@ -113,6 +114,12 @@ class Made:
         )
         container: Any = {"name": "benchmark", "image": "i", "memory": 512}
         self.ecs.register_task_definition(family=self.name, containerDefinitions=[container])
+        self.scheduler.create_schedule(
+            Name=f"{self.name}-0123abcd",
+            ScheduleExpression="at(2030-01-01T00:00:00)",
+            FlexibleTimeWindow={"Mode": "OFF"},
+            Target={"Arn": "arn:aws:scheduler:::aws-sdk:ecs:stopTask", "RoleArn": "arn:aws:iam::1:role/r"},
+        )
 
     def left(self) -> dict[str, int]:
         """How many there are of each kind."""
@@ -136,6 +143,7 @@ class Made:
                 for one in self.ecs.describe_capacity_providers(capacityProviders=[self.name])["capacityProviders"]
             ),
             "definitions": len(self.ecs.list_task_definitions(familyPrefix=self.name)["taskDefinitionArns"]),
+            "schedules": len(self.scheduler.list_schedules(NamePrefix=self.name)["Schedules"]),
             "nats": sum(one["State"] != "deleted" for one in nats),
             "endpoints": sum(one["State"].lower() != "deleted" for one in endpoints),
             "interfaces": len(ec2.describe_network_interfaces(Filters=mine)["NetworkInterfaces"]),

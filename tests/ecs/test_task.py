@@ -199,3 +199,25 @@ def test_the_code_is_the_same_for_the_same_files_and_is_what_is_here() -> None:
         held = {name: archive.read(name) for name in archive.namelist()}
     assert held["uploader.py"] == (PROJECT_ROOT / "components/ecs/uploader.py").read_bytes()
     assert held["results_folder.py"] == (PROJECT_ROOT / "results_folder.py").read_bytes()
+
+
+def test_what_no_machine_ends_is_ended_by_the_clock() -> None:
+    """After the longest wait and the longest run; who may do so is the stack's own role."""
+    found: list[Any] = []
+    for kind, changes in ((declared.attempt, {"managed_instances": True}), (declared.fargate_attempt, {})):
+
+        def program(made: Any = kind, said: Any = changes) -> None:
+            handles = made(**said).handles
+            found.append(handles["ends_at"])
+            handles["clock_role"].apply(found.append)
+
+        record(program)
+    assert found == ["2026-11-21T11:50:10+00:00", "arn:of:roles-clock"] * 2  # 10 minutes and 90
+    with pytest.raises(pulumi.RunError, match="clock role"):
+        declared.fargate(clock=False)
+
+
+def test_a_machine_ends_by_itself_and_needs_no_clock() -> None:
+    found: list[Any] = []
+    record(lambda: found.append(declared.attempt().handles))
+    assert not {"ends_at", "clock_role"} & set(found[0])

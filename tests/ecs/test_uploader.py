@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 import results_folder
@@ -27,6 +28,7 @@ from tests.s3_server import DENIED, REGION, Door, Request, s3
 
 RUN, ATTEMPT = "3f9c2a71b0d4-1", "20261121t101530-000-9f3a2b"
 PREFIX = f"bench/team/runs/{RUN}/{ATTEMPT}"
+GROUP, TARGET = "/gpubench/dev", "x-amz-target"
 ZONE, TASK = "eu-west-1b", "0123456789abcdef0123456789abcdef"
 STAMPS = {"run": RUN, "stack": "dev", "attempt": ATTEMPT}
 SECRET = "hf_0123456789abcdef"
@@ -56,10 +58,22 @@ class EcsTask:
     def __post_init__(self) -> None:
         self.results, self.data = self.home / "results", self.home / "data"
         self.results.mkdir()
+        self.stream = f"gpubench-x/benchmark/{TASK}"
+        self.logs = boto3.client("logs", region_name=REGION, endpoint_url=self.door.address)
+        self.logs.create_log_group(logGroupName=GROUP)
+
+    def prints(self, *lines: str) -> None:
+        """As the log driver sends what the benchmark's container has printed."""
+        with contextlib.suppress(self.logs.exceptions.ResourceAlreadyExistsException):
+            self.logs.create_log_stream(logGroupName=GROUP, logStreamName=self.stream)
+        events: list[Any] = [{"timestamp": int(time.time() * 1000), "message": line} for line in lines]
+        self.logs.put_log_events(logGroupName=GROUP, logStreamName=self.stream, logEvents=events)
 
     def metadata(self) -> dict[str, Any]:
         """As https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4-examples.html."""
         own: dict[str, Any] = {"Name": "benchmark", "DesiredStatus": "RUNNING", "KnownStatus": "PULLED"}
+        options = {"awslogs-group": GROUP, "awslogs-region": REGION, "awslogs-stream": self.stream}
+        own |= {"LogDriver": "awslogs", "LogOptions": options}
         if not self.starts:
             own["KnownStatus"] = "STOPPED"
         elif self.container is not None:
@@ -186,10 +200,17 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EcsTask]:
 
 def as_the_role(request: Request) -> str:
     """What the task's role allows: to create objects below the prefix, and not to overwrite any."""
+    if TARGET in request.headers:
+        return ""
     allowed = request.method == "PUT" and request.key.startswith("bench/team/runs/") and not request.query.strip("=&")
     once = request.headers.get("if-none-match") == "*"
     mine = "Credential=AKIATASK/" in request.headers.get("authorization", "")
     return "" if (allowed and once) or not mine else "403 AccessDenied"
+
+
+def log_is_refused(request: Request) -> str:
+    mine = "Credential=AKIATASK/" in request.headers.get("authorization", "")
+    return "400 AccessDeniedException" if mine and TARGET in request.headers else ""
 
 
 def by_the_task(door: Door) -> list[Request]:
@@ -202,16 +223,25 @@ def cause(manifest: dict[str, Any]) -> tuple[str, str, str]:
 
 def test_a_run_comes_home_in_parts_and_nothing_but_creates_is_ever_asked_for(task: EcsTask) -> None:
     task.door.hiccup = as_the_role
+    task.env["GPUBENCH_PAUSE_MS"] = "400"  # so long the log's end is waited for, too
     task.benchmark = (
         f'{MEASURE}while [[ ! -e "$HOME_/go" ]]; do sleep 0.01; done\n{MEASURE}mkdir "$R/deep"; echo 1 >"$R/deep/er"\n'
         'touch "$R/empty"; ln -s /etc/hostname "$R/link"; mkfifo "$R/pipe"; echo mine >"$R/.log"\n'
     )
     task.start()
     task.start_benchmark()
+    task.prints("warming up", f"with {SECRET}")
     task.wait_for(lambda: any("measurements.jsonl.part-000001" in one.key for one in task.door.requests))
+    task.wait_for(lambda: any(".log.part-000002" in one.key for one in task.door.requests))
     (task.home / "go").touch()
+    assert task.container is not None
+    task.container.wait()
+    task.prints("done")  # what a container has printed is sent when it has ended
     assert task.wait() == 0, task.said
-    requests = by_the_task(task.door)
+    assert {one.headers[TARGET] for one in by_the_task(task.door) if TARGET in one.headers} == {
+        "Logs_20140328.GetLogEvents"
+    }
+    requests = [one for one in by_the_task(task.door) if TARGET not in one.headers]
     assert requests and {(one.method, one.headers.get("if-none-match"), one.query) for one in requests} == {
         ("PUT", "*", "")
     }
@@ -224,7 +254,9 @@ def test_a_run_comes_home_in_parts_and_nothing_but_creates_is_ever_asked_for(tas
         ".log.results", "deep/er", "empty", "manifest.json", "measurements.jsonl",
     ]  # fmt: skip
     assert len(results_folder.read_records(folder)) == 2
-    assert (task.home / "log").read_text().startswith(f"gpubench: attempt {ATTEMPT}: task {TASK}, {ZONE}\n")
+    first, *printed = (task.home / "log").read_text().splitlines()
+    assert first == f"gpubench: attempt {ATTEMPT}: task {TASK}, {ZONE}"
+    assert printed == ["warming up", "with [secret]", "done", "gpubench: '.log' is kept as '.log.results'"]
     assert task.markers == [f"phase run {RUN}", "phase upload", "phase end"]
     assert task.results.stat().st_mode & 0o777 == 0o777
 
@@ -270,6 +302,28 @@ def test_a_workload_that_fails(task: EcsTask, benchmark: str, expected: tuple[An
     _, manifest = task.home_again()
     assert (manifest["status"], manifest["exit_code"], *cause(manifest)) == expected
     assert f"failed workload ({expected[3]}): {expected[4].strip()}" in task.markers
+
+
+@pytest.mark.parametrize(("code", "first"), [(3, "exit code 3"), (137, "killed by SIGKILL (exit code 137)")])
+def test_a_failure_quotes_what_was_printed_last(task: EcsTask, code: int, first: str) -> None:
+    task.benchmark = f"exit {code}"
+    task.start()
+    task.start_benchmark()
+    task.prints(*(f"step {number}" for number in range(100)), "RuntimeError: no kernel image is available")
+    assert task.wait() == 0, task.said
+    said = cause(task.home_again()[1])[2].splitlines()
+    assert (said[0], said[-1], len(said)) == (first, "RuntimeError: no kernel image is available", 41)
+
+
+def test_what_is_printed_can_stay_away_and_no_run_fails_for_it(task: EcsTask) -> None:
+    task.door.hiccup = log_is_refused
+    task.prints("unseen")
+    assert task.carry_out() == 0, task.said
+    _, manifest = task.home_again()
+    assert manifest["status"] == "complete"
+    log = (task.home / "log").read_text()
+    assert log.count("what the benchmark prints can't be read: An error occurred (AccessDenied") == 1
+    assert "unseen" not in log
 
 
 _SEALS = """
