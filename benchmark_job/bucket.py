@@ -7,14 +7,15 @@
 
 An object is made once and never changed: a machine's account may create objects and do nothing else, and a bucket that
 refuses to overwrite needs no locks. So a file that grows is several parts, and an attempt whose machine died has parts
-and no manifest.
+and no manifest, until somebody else seals what it left (benchmark_job/sealing.py).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -26,6 +27,8 @@ LOG = ".log"
 _PART = re.compile(r"(?P<file>.+)\.part-(?P<number>\d{6,})")
 _WHOLE = ".whole"
 _PART_SIZE = 8 * 2**20
+_MADE = ("ctime", "LastModified", "created")
+"""When an object was made, as gcsfs, s3fs and fsspec's file system in memory call it in their listings."""
 _T = TypeVar("_T")
 
 
@@ -51,6 +54,22 @@ class Bucket:
                 found[attempt] = found.get(attempt, False) or file == results_folder.MANIFEST
         return found
 
+    def runs_of(self, attempt: str) -> dict[str, bool]:
+        """The runs of which an attempt left something: whether each is sealed. One listing of all that is there."""
+        found: dict[str, bool] = {}
+        for name in self._list("runs"):
+            run, _, rest = name.partition("/")
+            one, _, file = rest.partition("/")
+            if one == attempt and file:
+                found[run] = found.get(run, False) or file == results_folder.MANIFEST
+        return found
+
+    def span(self, run: str, attempt: str) -> tuple[datetime, datetime] | None:
+        """When the first and the last object of an attempt at a run were made; None: nothing is there."""
+        there = self._details(f"runs/{run}/{attempt}").values()
+        times = [one[key] for one in there for key in _MADE if isinstance(one.get(key), datetime)]
+        return (min(times), max(times)) if times else None
+
     def exists(self) -> bool:
         """Whether the bucket itself is there."""
         return self._act("looked for", lambda system, _: object_store.bucket_exists(system, self.url))
@@ -59,24 +78,43 @@ class Bucket:
         """The runs of which something is there."""
         return tuple(sorted({name.partition("/")[0] for name in self._list("runs")}))
 
-    def put(self, run: str, attempt: str, folder: Path, log: Path) -> None:
-        """Put a sealed results folder and its log there, manifest last; nothing, if it is there already."""
-        there = set(self._list(f"runs/{run}/{attempt}"))
-        if results_folder.MANIFEST in there:
-            return
-        files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-        named = [(path.relative_to(folder).as_posix(), path) for path in files]
-        if any(name == LOG for name, _ in named):
-            raise BucketError(f"results with a file named {LOG} can't be put into a bucket: rename it in the container")
-        if log.is_file():
-            named.append((LOG, log))
-        for name, path in named:
-            if name != results_folder.MANIFEST:
-                for number, data in enumerate(_pieces(path), start=1):
-                    if (part := part_name(name, number)) not in there:
-                        self._put(f"runs/{run}/{attempt}/{part}", data)
+    def put(self, run: str, attempt: str, folder: Path, log: Path) -> bool:
+        """Put a sealed results folder and its log there, manifest last, and nothing of what is there already.
+
+        Whether its manifest is the one that is there now: the first one stays.
+        """
+        where = f"runs/{run}/{attempt}"
+        there = {name: int(info["size"]) for name, info in self._details(where).items()}
         manifest = (folder / results_folder.MANIFEST).read_bytes()
-        self._put(f"runs/{run}/{attempt}/{results_folder.MANIFEST}", manifest)
+        if results_folder.MANIFEST not in there:
+            files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+            named = [(path.relative_to(folder).as_posix(), path) for path in files]
+            if any(name == LOG for name, _ in named):
+                raise BucketError(
+                    f"results with a file named {LOG} can't be put into a bucket: rename it in the container"
+                )
+            if log.is_file():
+                named.append((LOG, log))
+            for name, path in named:
+                if name != results_folder.MANIFEST:
+                    self._put_rest(where, there, name, path)
+            self._put(f"{where}/{results_folder.MANIFEST}", manifest)
+        return self._get([f"{where}/{results_folder.MANIFEST}"]) == [manifest]
+
+    def _put_rest(self, where: str, there: Mapping[str, int], name: str, path: Path) -> None:
+        """Put what a file has more than its parts that are there, whatever size whoever put those gave them."""
+        if f"{name}{_WHOLE}" in there:
+            return  # who brought it home has taken this one for it
+        number, done = 1, 0
+        while (part := part_name(name, number)) in there:
+            number, done = number + 1, done + there[part]
+        if done > path.stat().st_size:
+            if name != LOG:  # no manifest tells how long a log has to be
+                self._put(f"{where}/{name}{_WHOLE}", path.read_bytes())  # what came after the seal can't be taken back
+            return
+        for data in _pieces(path, done, empty=number == 1):
+            self._put(f"{where}/{part_name(name, number)}", data)
+            number += 1
 
     def delete(self, run: str, attempt: str) -> None:
         """Delete all of an attempt: the manifest first, so that no half of it is ever taken for results."""
@@ -91,12 +129,17 @@ class Bucket:
 
     def _list(self, path: str) -> list[str]:
         """The names of the objects below a path, relative to it."""
+        return list(self._details(path))
 
-        def listed(system: Any, root: str) -> list[str]:
+    def _details(self, path: str) -> dict[str, Mapping[str, Any]]:
+        """What the store tells of the objects below a path, by their names relative to it."""
+
+        def listed(system: Any, root: str) -> dict[str, Mapping[str, Any]]:
             try:
-                return [str(name).removeprefix(f"{root}/{path}/") for name in system.find(f"{root}/{path}")]
+                found = system.find(f"{root}/{path}", detail=True)
             except FileNotFoundError:
-                return []
+                return {}
+            return {str(name).removeprefix(f"{root}/{path}/"): info for name, info in found.items()}
 
         return self._act("read", listed)
 
@@ -146,6 +189,7 @@ class Fetch:
     folder: Path
     log: Path
     _next: dict[str, int] = field(default_factory=dict)
+    _whole: set[str] = field(default_factory=set)
 
     def advance(self) -> bool:
         """Fetch what is new; whether the attempt is sealed, and then all of it is here. Raises BucketError.
@@ -154,8 +198,10 @@ class Fetch:
         """
         path = f"runs/{self.run}/{self.attempt}"
         names = self.bucket._list(path)
+        # A log is rewritten only to make room on a full disk: what it was says more.
+        whole = {file for one in names if one.endswith(_WHOLE) and (file := one.removesuffix(_WHOLE)) != LOG}
+        whole = {file for file in whole if _is_inside(file)}
         parts: dict[str, set[int]] = {}
-        whole = {name.removesuffix(_WHOLE) for name in names if name.endswith(_WHOLE)}
         for name in names:
             if (match := _PART.fullmatch(name)) and _is_inside(match["file"]):
                 parts.setdefault(match["file"], set()).add(int(match["number"]))
@@ -168,14 +214,15 @@ class Fetch:
             with target.open("wb" if number == 1 else "ab") as opened:
                 opened.write(data)
             self._next[file] = number + 1
-        if results_folder.MANIFEST not in names:
-            return False
-        rewritten = sorted(file for file in whole if _is_inside(file))
+        rewritten = sorted(whole - self._whole)
         for file, data in zip(
             rewritten, self.bucket._get([f"{path}/{file}{_WHOLE}" for file in rewritten]), strict=True
         ):
             (self.folder / file).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / file).write_bytes(data)
+            self._whole.add(file)
+        if results_folder.MANIFEST not in names:
+            return False
         self.folder.mkdir(parents=True, exist_ok=True)  # a run that left nothing has no file but this one
         (manifest,) = self.bucket._get([f"{path}/{results_folder.MANIFEST}"])
         partial = self.folder / f".{results_folder.MANIFEST}.{id(self)}.tmp"
@@ -190,11 +237,12 @@ class Fetch:
             number += 1
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
+def _pieces(path: Path, start: int, *, empty: bool) -> Iterator[bytes]:
+    """What a file has from this byte on; with ``empty`` at least one piece."""
     with path.open("rb") as file:
-        first = True
-        while (data := file.read(_PART_SIZE)) or first:
-            first = False
+        file.seek(start)
+        while (data := file.read(_PART_SIZE)) or empty:
+            empty = False
             yield data
 
 

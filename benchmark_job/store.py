@@ -7,7 +7,8 @@
     <store>/reports/<stack>/             reports
 
 A store in a bucket has the same runs and ledgers (benchmark_job/bucket.py), and a folder on this machine that they come
-home to: `folder`. Runs are carried out and looked at there; `bring_home` and `put_up` are what passes between the two.
+home to: `folder`. Runs are carried out and looked at there; `bring_home` and `put_up` are what passes between the two,
+and `keep` what nobody has sealed.
 
 A store that isn't there yet means that everything is due. One that can't be read is no answer, and stops an update.
 """
@@ -20,7 +21,9 @@ import secrets as random_source
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +34,9 @@ from placement.ledger import Ledger, LedgerError
 
 if TYPE_CHECKING:
     from benchmark_job.results import Attempt
+
+Span = tuple[datetime, datetime] | None
+"""From when to when something came; None: nothing says."""
 
 LOCK = "lock"
 STOP = "stop"
@@ -110,18 +116,64 @@ def put_up(url: str, run: str, attempt: str) -> None:
         _stored(here).touch()
 
 
-def _fetch(bucket: Bucket, run: str, here: Path) -> None:
-    """All of a sealed attempt, at once: who looks meanwhile sees nothing of it, or all."""
+def keep(url: str, attempt: str, seal: Callable[[str, Path, Span], None]) -> tuple[Path, ...]:
+    """Bring home what an attempt left unsealed in the store's bucket, and put it back sealed: all clones see it then.
+
+    For an attempt of which nothing comes any more. ``seal`` is given a run, the folder of what there is of it, and when
+    the first and the last of that came. The folders that were kept. Does nothing for a store that is a folder. Raises
+    StoreError, OSError where this machine's disk refuses, and what ``seal`` does.
+    """
+    if "://" not in url:
+        return ()
+    root, bucket, kept = folder(url), Bucket(url), []
+    with _explained():
+        for run, sealed in bucket.runs_of(attempt).items():
+            here = run_folder(root, run) / attempt
+            if sealed:
+                continue
+            if (here / results_folder.MANIFEST).exists():
+                put_up(url, run, attempt)  # an update has sealed it, and was killed before it put that up
+            else:
+                _fetch(bucket, run, here, partial(seal, run))
+            kept.append(here)
+    return tuple(kept)
+
+
+def _fetch(bucket: Bucket, run: str, here: Path, seal: Callable[[Path, Span], None] | None = None) -> None:
+    """All of an attempt, at once: who looks meanwhile sees nothing of it, or all. ``seal``: for one that isn't."""
     here.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{here.name}.", dir=here.parent) as partial:
-        folder_, log = Path(partial) / "results", Path(partial) / LOG
+    with tempfile.TemporaryDirectory(prefix=f".{here.name}.", dir=here.parent) as made:
+        folder_, log = Path(made) / "results", Path(made) / LOG
         folder_.mkdir()
-        Fetch(bucket, run, here.name, folder_, log).advance()
-        if log.exists():
-            log.replace(here.with_name(f"{here.name}.log"))
+        if not Fetch(bucket, run, here.name, folder_, log).advance() and seal is not None:
+            seal(folder_, bucket.span(run, here.name))
+            if not bucket.put(run, here.name, folder_, log):
+                # Somebody else was faster, and that manifest stays.
+                shutil.rmtree(folder_)
+                folder_.mkdir()
+                Fetch(bucket, run, here.name, folder_, log).advance()
         _stored(here).touch()
-        with contextlib.suppress(FileExistsError, OSError):
-            folder_.rename(here)  # fails where another process was faster
+        with contextlib.ExitStack() as held:
+            if here.exists() and not (here / results_folder.MANIFEST).exists():
+                if not held.enter_context(_unless_under_way(here.parent)):
+                    return  # who carries it out here fetches it, too
+                here.rename(Path(made) / "begun")  # what a killed update had of it
+            with contextlib.suppress(OSError):
+                folder_.rename(here)  # fails where another process was faster
+                if log.exists():
+                    log.replace(here.with_name(f"{here.name}.log"))
+
+
+@contextlib.contextmanager
+def _unless_under_way(run: Path) -> Iterator[bool]:
+    """Whether nobody carries a run out on this machine; if so, nobody begins to while this lasts."""
+    with (run / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def _stored(attempt_folder: Path) -> Path:

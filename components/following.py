@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import results_folder
 from benchmark_job.order import RunOrder
 from components.interface import Control, Execution, SurfaceError
 from components.waiting import GONE
-from placement.causes import Cause, Where, classify
+from placement.causes import Cause, Failure, Where, classify
 
 POLL_S = 10.0
 _UPLOAD_GRACE_S = 60.0  # what has ended may have put its last objects into the bucket a moment before
@@ -63,7 +64,10 @@ def follow(
         gone_since = (gone_since or now) if seen.gone else None
         if gone_since is not None and now - gone_since >= _UPLOAD_GRACE_S:
             stopped = "it was stopped on request; run `gpubench up` again to go on" if execution.is_stopped() else ""
-            _seal(order, execution, begun, stopped or seen.why or GONE)
+            where = Where(surface=order.surface, project=order.project, region=order.region)
+            failure = classify(stopped or seen.why or GONE, where)
+            stamps = {**order.stamps, "attempt": order.attempt}
+            seal(execution.folder, stamps, failure, begun, datetime.now(UTC))
             return
         if now > deadline:
             raise SurfaceError(
@@ -95,16 +99,19 @@ def give_back(control: Control, shrink: Callable[[], None]) -> None:
         control.say(f"its group could not be told to ask for no more machines: {error}")
 
 
-def _seal(order: RunOrder, execution: Execution, begun: datetime, why: str) -> None:
-    """Make whole what a machine left that couldn't do it itself: what was measured is kept."""
-    failure = classify(why, Where(surface=order.surface, project=order.project, region=order.region))
-    interrupted = failure.cause in (Cause.INTERRUPTED, Cause.UNKNOWN)
-    folder = results_folder.ResultsFolder(execution.folder, {**order.stamps, "attempt": order.attempt})
-    folder.seal(
-        results_folder.Status.INTERRUPTED if interrupted else results_folder.Status.FAILED,
+def seal(folder: Path, stamps: Mapping[str, object], failure: Failure, begun: datetime, ended: datetime) -> None:
+    """Seal a results folder for a machine that couldn't do it itself: what was measured is kept.
+
+    What says that the machine went, or nothing of why, makes it interrupted; everything else failed. Raises OSError.
+    """
+    cause = failure.cause or Cause.UNKNOWN
+    results_folder.ResultsFolder(folder, stamps).seal(
+        results_folder.Status.INTERRUPTED
+        if cause in (Cause.INTERRUPTED, Cause.UNKNOWN)
+        else results_folder.Status.FAILED,
         exit_code=1,
         started_at=begun,
-        finished_at=datetime.now(UTC),
-        cause=results_folder.Cause(str(failure.cause), failure.code, why, failure.mend),
+        finished_at=ended,
+        cause=results_folder.Cause(str(cause), failure.code, failure.text, failure.mend),
         made_by="wrapper",
     )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import components
+from benchmark_job import sealing
 from benchmark_job.attempting import end_attempt, where
 from benchmark_job.due import due_runs
 from benchmark_job.order import job_digest
+from benchmark_job.store import StoreError
 from components import image_build
 from components.interface import Surface as SurfaceModule
 from components.interface import SurfaceError
@@ -48,6 +51,7 @@ class EngineHands:
         self._ledger, self._clock, self._interrupted = ledger, clock, interrupted
         self._job = job_digest(settings.benchmark)
         self._updated = False
+        self._given_up: set[str] = set()
 
     def due(self) -> tuple[str, ...]:
         """See `placement.walk.Hands`."""
@@ -85,13 +89,16 @@ class EngineHands:
         return self._surface(attempt).alive(attempt) and not self._engine.is_torn()
 
     def sweep(self, attempt: Attempt) -> None:
-        """See `placement.walk.Hands`."""
-        self._surface(attempt).sweep(attempt)
+        """See `placement.walk.Hands`. What a machine of its own has measured, and nobody sealed, is kept."""
+        surface = self._surface(attempt)
+        surface.sweep(attempt)
+        if attempt.obtained and attempt.failure and attempt.id not in self._given_up:
+            _keep(attempt, self._settings, surface, attempt.failure)
 
     def give_up(self, attempt: Attempt, why: str) -> None:
         """See `placement.walk.Hands`."""
-        self.sweep(attempt)
-        self._end(attempt, _rung_of(attempt, self._settings), Outcome.STOPPED, given_up(why))
+        self._given_up.add(attempt.id)
+        _take_away(attempt, self._settings, self._ledger, self._clock, given_up(why))
 
     def release(self) -> None:
         """See `placement.walk.Hands`. An update that declares no capacity."""
@@ -122,11 +129,39 @@ def stop_attempt(attempt: Attempt, settings: Settings | None, ledger: Ledger, cl
     ``settings`` None: they have mistakes, so its price isn't known. Its end is left to the next walk, which gives it
     up.
     """
+    if settings is None:
+        components.load(attempt.surface, attempt.rung).sweep(attempt)
+    else:
+        _take_away(attempt, settings, ledger, clock, _stopped(why))
+
+
+def _take_away(attempt: Attempt, settings: Settings, ledger: Ledger, clock: Clock, failure: Failure) -> None:
+    """Sweep an attempt that nobody watches, keep what it measured, and write its end: won, if it got all there was."""
     surface = components.load(attempt.surface, attempt.rung)
     surface.sweep(attempt)
-    if settings is not None:
-        rung = _rung_of(attempt, settings)
-        end_attempt(ledger, attempt, rung, surface, clock, Outcome.STOPPED, _stopped(why))
+    _keep(attempt, settings, surface, failure)
+    won = surface.UPLOADS and _has_won(attempt, settings)
+    outcome = Outcome.WON if won else Outcome.STOPPED
+    end_attempt(ledger, attempt, _rung_of(attempt, settings), surface, clock, outcome, None if won else failure)
+
+
+def _keep(attempt: Attempt, settings: Settings, surface: SurfaceModule, failure: Failure) -> None:
+    """Seal what its machine left in the bucket. What keeps us from it keeps nobody from giving the attempt up."""
+    if not surface.UPLOADS:
+        return
+    try:
+        for folder in sealing.keep(attempt, settings, failure):
+            print(f"gpubench: what attempt {attempt.id} had measured is kept: {folder}", flush=True)
+    except (StoreError, OSError) as error:
+        said = " ".join(str(error).split())
+        print(f"gpubench: what attempt {attempt.id} measured isn't kept: {said}", file=sys.stderr, flush=True)
+
+
+def _has_won(attempt: Attempt, settings: Settings) -> bool:
+    try:
+        return sealing.has_won(attempt, settings)
+    except (StoreError, SurfaceError, components.SurfaceNotBuilt):
+        return False  # whether its runs have results is asked again before the next one is begun
 
 
 def _rung_of(attempt: Attempt, settings: Settings) -> Rung:

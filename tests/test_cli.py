@@ -12,6 +12,7 @@ import textwrap
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -422,6 +423,7 @@ def test_plain_pulumi_up_starts_aws_s_provider_for_each_stack_here(stack: str) -
 class Cloud:
     """A surface and an engine at once, which write down what they are asked. ``fails``: what can't be done."""
 
+    UPLOADS: ClassVar[bool] = False
     fails: tuple[str, ...] = ()
     asked: list[str] = field(default_factory=list)
 

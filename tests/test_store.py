@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC, datetime
+import fcntl
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,158 @@ def test_an_attempt_without_a_manifest_is_none(clones: tuple[Clone, Clone], url:
     store.bring_home(url, RUN)
     assert store.complete_attempt(root, RUN, RUNGS) is None and not (root / "runs" / RUN / "half").exists()
     assert Bucket(url).attempts(RUN) == {"half": False}
+
+
+class Left:
+    """What a machine left that went before it could seal: objects, by the names that uploaders have for them."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._system, root = object_store.open_url(url)
+        self._path = f"{root}/runs/{RUN}/{name}"
+
+    def put(self, name: str, data: bytes) -> None:
+        object_store.create(self._system, f"{self._path}/{name}", data)
+
+    def names(self) -> set[str]:
+        return {str(one).rpartition("/")[2] for one in self._system.find(self._path)}
+
+
+def sealed_as(text: str) -> Callable[[str, Path, store.Span], None]:
+    def seal(run: str, folder: Path, span: store.Span) -> None:
+        assert run == RUN and span is not None
+        cause = results_folder.Cause("interrupted", "given-up", text, "")
+        results_folder.ResultsFolder(folder, {"run": RUN, "rung": "local/any", "stack": "dev", "attempt": "half"}).seal(
+            results_folder.Status.INTERRUPTED, exit_code=1, started_at=span[0], finished_at=span[1], cause=cause,
+            made_by="wrapper",
+        )  # fmt: skip
+
+    return seal
+
+
+def said_of(root: Path, name: str = "half") -> str:
+    """Why an attempt ended, by its manifest; its files have to be as that says."""
+    folder = store.run_folder(root, RUN) / name
+    assert results_folder.verify(folder) == []
+    return str((results_folder.read_manifest(folder) or {})["cause"]["message"])
+
+
+def test_what_nobody_sealed_is_kept_and_every_clone_has_it(
+    clones: tuple[Clone, Clone], url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket_module, "_PART_SIZE", 4)  # uploaders send what they have
+    one, other = clones
+    root, left, begun = one.enter(), Left(url, "half"), datetime.now(UTC) - timedelta(seconds=2)
+    for name, data in {
+        part_name("lines", 1): b"one\n",
+        part_name("lines", 2): b"two, and more\n",
+        part_name("deep/large", 1): b"larger than any part of ours",
+        part_name("rewritten", 1): b"at first",
+        "rewritten.whole": b"in the end",
+        part_name("torn", 1): b"with",
+        part_name("torn", 3): b"one",  # the second never came
+        part_name("empty", 1): b"",
+        part_name(LOG, 1): b"measured\n",
+    }.items():
+        left.put(name, data)
+    spans: list[store.Span] = []
+    before = left.names()
+
+    def seal(run: str, folder: Path, span: store.Span) -> None:
+        spans.append(span)
+        sealed_as("gone")(run, folder, span)
+
+    folder = store.run_folder(root, RUN) / "half"
+    assert store.keep(url, "half", seal) == (folder,)
+    ((first, last),) = [span for span in spans if span]
+    assert begun <= first <= last <= datetime.now(UTC) + timedelta(seconds=2)
+    assert left.names() - before == {results_folder.MANIFEST}
+    said_of(root)
+    files = {name: data for name, data in contents(folder).items() if name != results_folder.MANIFEST}
+    assert files == {
+        "lines": b"one\ntwo, and more\n",
+        "deep/large": b"larger than any part of ours",
+        "rewritten": b"in the end",
+        "torn": b"with",
+        "empty": b"",
+    }
+    there = left.names()
+    assert store.keep(url, "half", seal) == () and len(spans) == 1 and left.names() == there, "once is enough"
+    elsewhere = other.enter()
+    store.bring_home(url, RUN)
+    assert said_of(elsewhere) == "gone"
+    assert contents(store.run_folder(elsewhere, RUN) / "half") == contents(folder)
+    for clone in (root, elsewhere):
+        assert (store.run_folder(clone, RUN) / "half.log").read_text() == "measured\n"
+
+
+def test_a_manifest_that_came_meanwhile_stays(clones: tuple[Clone, Clone], url: str, tmp_path: Path) -> None:
+    root, left = clones[0].enter(), Left(url, "half")
+    left.put(part_name("lines", 1), b"one\n")
+
+    def late(run: str, folder: Path, span: store.Span) -> None:
+        shutil.copytree(folder, tmp_path / "machine")
+        (tmp_path / "machine" / "more").write_text("two\n")
+        sealed_as("the machine's own")(run, tmp_path / "machine", span)
+        left.put(part_name("more", 1), b"two\n")
+        left.put(results_folder.MANIFEST, (tmp_path / "machine" / results_folder.MANIFEST).read_bytes())
+        sealed_as("ours")(run, folder, span)
+
+    store.keep(url, "half", late)
+    assert said_of(root) == "the machine's own"
+    assert contents(store.run_folder(root, RUN) / "half") == contents(tmp_path / "machine")
+
+
+def test_where_nothing_was_left_nothing_is_made(clones: tuple[Clone, Clone], url: str) -> None:
+    root = clones[0].enter()
+    Left(url, "other").put(part_name("lines", 1), b"one\n")
+    assert store.keep(url, "half", sealed_as("gone")) == ()
+    assert not root.exists() and Bucket(url).attempts(RUN) == {"other": False}
+
+
+def test_what_was_sealed_here_and_not_put_up_is_put_up_as_it_is(clones: tuple[Clone, Clone], url: str) -> None:
+    one, other = clones
+    folder, left = measured(one.enter(), "half"), Left(url, "half")
+    left.put(part_name(results_folder.MEASUREMENTS, 1), (folder / results_folder.MEASUREMENTS).read_bytes())
+    left.put(part_name(results_folder.MEASUREMENTS, 2), b"came too late\n")
+    before = contents(folder)
+    assert store.keep(url, "half", sealed_as("gone")) == (folder,)
+    assert contents(folder) == before
+    elsewhere = other.enter()
+    store.bring_home(url, RUN)
+    assert contents(store.run_folder(elsewhere, RUN) / "half") == before
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_results_come_home_where_a_killed_update_had_begun_to_fetch_them(
+    clones: tuple[Clone, Clone], url: str, *, busy: bool
+) -> None:
+    one, other = clones
+    done = measured(one.enter(), "half")
+    store.put_up(url, RUN, "half")
+    root = other.enter()
+    begun = store.run_folder(root, RUN) / "half"
+    begun.mkdir(parents=True)
+    (begun / results_folder.MEASUREMENTS).write_bytes(b'{"benchm')
+    begun.with_name("half.log").write_text("what it")
+    with (begun.parent / store.LOCK).open("w") as lock:
+        if busy:  # an update carries the run out, and brings it home itself
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        store.bring_home(url, RUN)
+    if busy:
+        assert contents(begun) == {results_folder.MEASUREMENTS: b'{"benchm'}
+        assert begun.with_name("half.log").read_text() == "what it"
+    else:
+        assert contents(begun) == contents(done)
+        assert begun.with_name("half.log").read_text() == "what it printed\n"
+
+
+def test_a_log_that_was_emptied_to_make_room_stays_what_it_was(clones: tuple[Clone, Clone], url: str) -> None:
+    root, left = clones[0].enter(), Left(url, "half")
+    left.put(part_name(LOG, 1), b"No space left on device\n")
+    left.put(f"{LOG}.whole", b"")
+    store.keep(url, "half", sealed_as("gone"))
+    assert contents(store.run_folder(root, RUN) / "half").keys() == {results_folder.MANIFEST}
+    assert (store.run_folder(root, RUN) / "half.log").read_text() == "No space left on device\n"
 
 
 def test_parts_are_joined_in_order_as_they_come(clones: tuple[Clone, Clone], url: str, tmp_path: Path) -> None:

@@ -17,10 +17,12 @@ from typing import Any, cast
 
 import pytest
 
+import object_store
 import results_folder
 from benchmark_job import store
 from benchmark_job.bucket import Bucket
-from benchmark_job.order import RunOrder
+from benchmark_job.order import RunOrder, job_digest, run_orders
+from benchmark_job.results import RunResults
 from benchmark_job.run_resource import RunFailed, RunProvider
 from components import following, interface, waiting
 from components.gce import metadata, names, surface
@@ -28,15 +30,17 @@ from components.gce.api import ApiError, AttemptApi, Group, Instance, Operation,
 from components.gce.api import Serial as SerialOutput
 from components.interface import Control, Execution, Held, SurfaceError
 from engine import masters
+from engine.base import Engine, Result
+from engine.hands import EngineHands, stop_attempt
 from engine.simulated.clock import SimulatedClock
 from engine.simulated.cloud import Cloud, MachineState
 from engine.simulated.google import SimulatedGoogle
 from engine.simulated.scenario import Scenario
 from placement.causes import Cause, classify
 from placement.ladder import LadderEntry, Place, Purchase, Rung, Surface, expand
-from placement.ledger import Attempt
+from placement.ledger import Attempt, Ledger, Outcome
 from placement.verdicts import CannotSay
-from placement.walk import retry_delay
+from placement.walk import End, Reporter, Walk, retry_delay
 from settings import Benchmark, ResultsStore, Settings
 from tests.played_agent import Agent
 from tests.storage_emulator import emulator
@@ -98,13 +102,14 @@ class World:
     steps: list[Callable[[], object]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     engine_is_gone: bool = False
+    run: str = RUN
 
     def __post_init__(self) -> None:
         made = Scenario.from_text(self.scenario or "about: enough of everything")
         self.cloud = Cloud(made, SimulatedClock(made.start))
         self.google = Google(self.cloud)
-        self.agent = Agent(self.root / "machine", URL, RUN, ATTEMPT, STAMPS)
-        folder = self.root / ".gpubench" / "stores" / "bench" / "team" / "runs" / RUN / ATTEMPT
+        self.agent = Agent(self.root / "machine", URL, self.run, ATTEMPT, STAMPS)
+        folder = self.root / ".gpubench" / "stores" / "bench" / "team" / "runs" / self.run / ATTEMPT
         folder.mkdir(parents=True)
         self.execution = Execution(
             folder, folder.with_name(f"{ATTEMPT}.log"), folder.with_name(store.STOP), lock=-1, secrets={}
@@ -193,8 +198,11 @@ def storage() -> Iterator[None]:
 def makes(storage: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Makes]:
     """Makes a world; the surface lives in its time."""
 
-    def made(scenario: str = "", **declared: Any) -> World:
-        world = World(tmp_path, scenario)
+    runs = {RUN}
+
+    def made(scenario: str = "", run: str = RUN, **declared: Any) -> World:
+        runs.add(run)
+        world = World(tmp_path, scenario, run=run)
         monkeypatch.setattr(surface, "SystemClock", lambda: world)
         monkeypatch.setattr(following, "time", world)
         monkeypatch.setattr(surface, "_api", world.google)
@@ -203,7 +211,8 @@ def makes(storage: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         return world
 
     yield made
-    Bucket(URL).delete(RUN, ATTEMPT)
+    for run in runs:
+        Bucket(URL).delete(run, ATTEMPT)
 
 
 # -- a run, as it should be --------------------------------------------------------------------------------------------
@@ -717,6 +726,216 @@ def test_what_the_simulated_cloud_refuses_for_a_moment_is_the_apis_error(makes: 
             ask()
         assert classify(refused.value.text).cause is Cause.TRANSIENT
         ask()
+
+
+# -- an attempt that is given up ---------------------------------------------------------------------------------------
+
+WANTED = settings(benchmark=Benchmark(image=IMAGE))
+(GIVEN_UP,) = run_orders(WANTED, WANTED.ladder[0], "test", IMAGE)
+GIVEN_UP = replace(GIVEN_UP, attempt=ATTEMPT)
+UNDER_WAY = replace(LOST, job=job_digest(WANTED.benchmark), begun=datetime.now(UTC) - timedelta(days=2))
+
+
+class Released:
+    """An engine that has no capacity to declare any more."""
+
+    name = "released"
+
+    def __init__(self) -> None:
+        self.updates = 0
+
+    def up(self) -> Result:
+        self.updates += 1
+        return Result()
+
+    def outputs(self) -> dict[str, object]:
+        return {}
+
+    def is_torn(self) -> bool:
+        return False
+
+    def preview(self) -> Result:
+        raise NotImplementedError
+
+    destroy = cancel = preview
+
+
+@dataclass
+class Forsaken:
+    """A world in which an update was killed on the way, and its machine went on by itself."""
+
+    world: World
+    patch: pytest.MonkeyPatch
+    ledger: Ledger
+    engine: Released = field(default_factory=Released)
+
+    @classmethod
+    def of(cls, world: World, patch: pytest.MonkeyPatch) -> Forsaken:
+        patch.setattr(store, "PROJECT_ROOT", world.root)
+        made = cls(world, patch, Ledger(world.root / "ledger", "test"))
+        made.ledger.begin(UNDER_WAY)
+
+        def killed() -> None:
+            world.engine_is_gone = True
+
+        world.steps = [lambda: world.agent.measures(1), killed]
+        world.fails(GIVEN_UP)
+        assert world.measured == [1]
+        assert not results_folder.read_manifest(world.execution.folder)
+        world.agent.measures(2)
+        return made
+
+    def hands(self, wanted: Settings = WANTED) -> EngineHands:
+        return EngineHands(wanted, "test", cast(Engine, self.engine), self.ledger, self.world.cloud)
+
+    def goes(self) -> None:
+        """Its machine, by the limit that the cloud itself enforces."""
+        self.world.cloud.sleep(3600)
+        assert not self.hands().resumable(UNDER_WAY)
+
+    @property
+    def ended(self) -> Attempt:
+        (attempt,) = self.ledger.attempts()
+        return attempt
+
+    def in_another_clone(self) -> RunResults:
+        with self.patch.context() as patch:
+            patch.setattr(store, "PROJECT_ROOT", self.world.root / "another")
+            store.bring_home(URL)
+            newest = store.newest_attempt_of_stack(store.folder(URL), "test")
+            assert newest is not None, "nothing came"
+            return RunResults.load(newest)
+
+
+@pytest.fixture
+def forsaken(makes: Makes, monkeypatch: pytest.MonkeyPatch) -> Forsaken:
+    return Forsaken.of(makes(run=GIVEN_UP.run, seconds=1200), monkeypatch)
+
+
+def test_what_a_machine_measured_that_went_unseen_is_kept_for_all_clones(forsaken: Forsaken) -> None:
+    forsaken.goes()
+    forsaken.hands().give_up(UNDER_WAY, "what it had is gone")
+    assert (forsaken.ended.outcome, forsaken.ended.cause) == (Outcome.STOPPED, Cause.INTERRUPTED)
+    there = forsaken.in_another_clone()
+    assert (there.status, there.run_id) == ("interrupted", GIVEN_UP.run)
+    assert results_folder.verify(there.folder) == []
+    assert [one["tflops"] for one in results_folder.read_records(there.folder)] == [1, 2]
+    assert there.folder.with_name(f"{ATTEMPT}.log").read_text() == "measured 1\nmeasured 2\n"
+    assert there.manifest is not None and there.manifest.cause is not None
+    assert (there.manifest.cause.code, there.manifest.made_by) == ("given-up", "wrapper")
+    assert there.manifest.cause.message == "an earlier walk was killed, and what it had is gone"
+    said = {key: value for key, value in there.stamps.model_dump().items() if value is not None}
+    of_now = ("git_commit", "git_dirty")  # whose commit was it two days ago?
+    assert said == {k: v for k, v in GIVEN_UP.stamps.items() if k not in of_now} | {"attempt": ATTEMPT}
+    # From its first upload to its last, and not until somebody looked.
+    assert there.duration_s is not None and there.duration_s < 60
+    assert there.manifest.started_at > UNDER_WAY.begun + timedelta(days=1)
+    assert forsaken.world.manifest == results_folder.read_manifest(there.folder)
+    assert forsaken.hands().due() == (GIVEN_UP.run,)
+
+
+def test_results_that_were_whole_unseen_are_results_and_win(forsaken: Forsaken) -> None:
+    forsaken.world.agent.ends()
+    forsaken.goes()
+    clock = forsaken.world.cloud
+    job = UNDER_WAY.job
+    ending = Walk(WANTED, "test", job, forsaken.ledger, forsaken.hands(), clock, cast(Reporter, None)).go()
+    assert (ending.end, forsaken.engine.updates) == (End.NOTHING_DUE, 1)
+    assert (forsaken.ended.outcome, forsaken.ended.failure) == (Outcome.WON, None)
+    assert forsaken.world.manifest["status"] == "complete", "also where a killed update had begun to bring it home"
+    assert forsaken.world.measured == [1, 2]
+    assert forsaken.world.execution.log.read_text() == "measured 1\nmeasured 2\n"
+
+
+def test_one_of_two_runs_that_was_whole_unseen_stays_and_wins_nothing(
+    makes: Makes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = GIVEN_UP.run[:-1] + "2"
+    wanted = replace(WANTED, benchmark=replace(WANTED.benchmark, repeats=2))
+    makes(run=second)  # it is cleared away, too
+    forsaken = Forsaken.of(makes(run=GIVEN_UP.run, seconds=1200), monkeypatch)
+    forsaken.world.agent.ends()
+    Agent(forsaken.world.root / "again", URL, second, ATTEMPT, STAMPS).measures(3)
+    forsaken.goes()
+    forsaken.hands(wanted).give_up(UNDER_WAY, "what it had is gone")
+    assert forsaken.ended.outcome is Outcome.STOPPED
+    assert forsaken.hands(wanted).due() == (second,)
+    manifest = results_folder.read_manifest(store.run_folder(store.folder(URL), second) / ATTEMPT) or {}
+    assert (manifest["status"], manifest["stamps"]["run"]) == ("interrupted", second)
+
+
+def test_a_stack_that_asks_for_something_else_now_keeps_what_it_measured(forsaken: Forsaken) -> None:
+    forsaken.goes()
+    image = IMAGE.replace("0" * 64, "1" * 64)
+    forsaken.hands(settings(benchmark=Benchmark(image=image))).give_up(UNDER_WAY, "the stack asks for something else")
+    stamps = forsaken.in_another_clone().stamps
+    assert (stamps.run, stamps.rung, stamps.usd_per_hour) == (GIVEN_UP.run, RUNG, GIVEN_UP.stamps["usd_per_hour"])
+    assert stamps.image is None and stamps.image_digest is None, "another one's"
+
+
+def test_a_bucket_that_says_nothing_keeps_no_attempt_from_being_given_up(
+    forsaken: Forsaken, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forsaken.goes()
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError("bench-robot does not have storage.objects.list access")
+
+    hands = forsaken.hands()
+    with forsaken.patch.context() as patch:
+        patch.setattr(object_store.open_url(URL)[0], "find", refused)
+        hands.give_up(UNDER_WAY, "what it had is gone")
+        hands.sweep(forsaken.ended)  # as a walk does that goes on
+    assert forsaken.ended.outcome is Outcome.STOPPED
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        f"gpubench: what attempt {ATTEMPT} measured isn't kept: the results store {URL} can't be read"
+    )
+    assert "does not have storage.objects.list access" in line and "gcloud auth" in line
+    forsaken.hands().sweep(forsaken.ended)  # as the next `gpubench up` does
+    assert forsaken.in_another_clone().status == "interrupted"
+
+
+def test_a_destroyed_stack_keeps_what_its_machine_has_measured(forsaken: Forsaken) -> None:
+    clock = forsaken.world.cloud
+    stop_attempt(UNDER_WAY, None, forsaken.ledger, clock, "the stack was destroyed")
+    assert forsaken.ended.ended is None and Bucket(URL).runs_of(ATTEMPT) == {GIVEN_UP.run: False}, (
+        "left to the next walk"
+    )
+    stop_attempt(UNDER_WAY, WANTED, forsaken.ledger, clock, "the stack was destroyed")
+    assert not surface.alive(UNDER_WAY) and forsaken.ended.outcome is Outcome.STOPPED
+    there = forsaken.in_another_clone()
+    assert there.status == "interrupted" and len(there.records) == 2
+    assert there.manifest is not None and there.manifest.cause is not None
+    assert there.manifest.cause.message == "the stack was destroyed"
+
+
+def test_a_machine_that_seals_its_run_while_it_is_taken_away_has_the_last_word(forsaken: Forsaken) -> None:
+    end = surface.sweep
+
+    def swept(attempt: Attempt) -> None:
+        end(attempt)
+        assert Bucket(URL).runs_of(ATTEMPT) == {GIVEN_UP.run: False}
+        forsaken.world.agent.ends(results_folder.Status.INTERRUPTED, "the machine is being deleted")
+
+    forsaken.patch.setattr(surface, "sweep", swept)
+    forsaken.hands().give_up(UNDER_WAY, "the stack asks for something else now")
+    manifest = forsaken.in_another_clone().manifest
+    assert manifest is not None and manifest.cause is not None
+    assert manifest.cause.message == "the machine is being deleted"
+
+
+def test_an_attempt_that_left_nothing_is_given_up_without_a_folder(
+    makes: Makes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = makes(run=GIVEN_UP.run, seconds=1200)
+    monkeypatch.setattr(store, "PROJECT_ROOT", world.root / "another")
+    forsaken = Forsaken(world, monkeypatch, Ledger(world.root / "ledger", "test"))
+    forsaken.ledger.begin(UNDER_WAY)
+    forsaken.goes()
+    forsaken.hands().give_up(UNDER_WAY, "what it had is gone")
+    assert forsaken.ended.outcome is Outcome.STOPPED and Bucket(URL).runs_of(ATTEMPT) == {}
+    assert not store.folder(URL).exists() and capsys.readouterr() == ("", "")
 
 
 # -- as the engine's resource ------------------------------------------------------------------------------------------
