@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pulumi
@@ -16,6 +18,7 @@ from benchmark_job.due import results_of
 from benchmark_job.order import RunOrder, job_digest, run_orders
 from benchmark_job.run_resource import Run
 from catalog import Surface
+from components import image_digest
 from components.image_build import ImageNotBuilt
 from components.interface import (
     ATTEMPT_LABEL,
@@ -205,6 +208,7 @@ def _capacity(
         rung=attempting.rung,
         attempt=attempt.id,
         image=orders[0].image,
+        image_gb=partial(_image_gb, orders[0].image),
         zones=attempt.zones,
         hours=attempt.hours or settings.benchmark.timeout_minutes * settings.benchmark.repeats / 60,
         begun=attempt.begun,
@@ -214,6 +218,20 @@ def _capacity(
         orders=orders,
         standing=standing,
     )
+
+
+def _image_gb(image: str | None) -> float | None:
+    """How large the image is, of its registry. Raises RunError where that doesn't answer: see `compressed_gb`."""
+    if image is None or "@" not in image or rehearsal.is_on():
+        return None
+    preview = pulumi.runtime.is_dry_run()
+    try:
+        return image_digest.compressed_gb(image, sleep=(lambda _: None) if preview else time.sleep)
+    except SurfaceError as error:
+        if not preview:
+            raise pulumi.RunError(str(error)) from error
+        pulumi.log.warn(f"{error}. This preview assumes the default")
+        return None
 
 
 def _all(runs: list[Run], output: str) -> pulumi.Output[list[Any]]:

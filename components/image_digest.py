@@ -115,45 +115,74 @@ def pull_through(
     checked by its sha256. ``image``: as `resolve` takes it. What isn't there is asked for again for a minute, a try
     that fails otherwise is made 3 times, and all of it takes half an hour at most. Raises SurfaceError.
     """
-    named = resolve(image, scheme=scheme)
-    name, _, digest = named.partition("@")
-    reference = Reference.of(name)
-    scheme = scheme or ("http" if reference.is_loopback else "https")
-    pull = _Pull(named, reference, f"{scheme}://{reference.host}/v2/{reference.path}", clock, sleep)
-    try:
-        manifest = pull.manifest(digest)
-        if "manifests" in manifest:
-            manifest = pull.manifest(_of_our_machines(named, manifest["manifests"]))
-        parts = [str(one["digest"]) for one in (manifest["config"], *manifest["layers"])]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise _not_pulled(named, "has something else than an image by this name", Cause.IMAGE) from None
-    for part in dict.fromkeys(parts):  # an empty layer may be there several times
+    pull = _Pull(resolve(image, scheme=scheme), scheme, clock, sleep, fails=_not_pulled, appears_s=_APPEARS_S)
+    for part in pull.parts():
         pull.read("blobs", part)
 
 
-def _of_our_machines(image: str, manifests: list[dict[str, Any]]) -> str:
-    """The digest of an index's manifest for linux/amd64."""
-    for one in manifests:
-        platform = one.get("platform") or {}
-        if (platform.get("os"), platform.get("architecture")) == ("linux", "amd64"):
-            return str(one["digest"])
-    raise _not_pulled(image, "has no linux/amd64 of it", Cause.IMAGE)
+def compressed_gb(
+    image: str, *, scheme: str | None = None, sleep: Callable[[float], None] = time.sleep
+) -> float | None:
+    """How much a machine (linux/amd64) pulls of an image, in GB of 10^9 bytes; None: who asks may not know.
+
+    A disk's size goes by it, so an answer that only fails for now must not pass for none: that raises SurfaceError.
+    ``image``: by its digest.
+    """
+    pull = _Pull(image, scheme, time.monotonic, sleep, fails=_unsized, appears_s=0.0)
+    try:
+        return sum(pull.parts().values()) / 1e9
+    except SurfaceError as error:
+        if error.cause is Cause.TRANSIENT:
+            raise
+        return None
 
 
 @dataclass
 class _Pull:
-    """One pull of an image, and since when. ``base``: its repository's URL."""
+    """One pull of an image, by its digest, and since when.
+
+    ``fails``: the error of an image, of which the registry does something, for a cause. ``appears_s``: how long what
+    isn't there is asked for.
+    """
 
     image: str
-    reference: Reference
-    base: str
+    scheme: str | None
     clock: Callable[[], float]
     sleep: Callable[[float], None]
+    fails: Callable[[str, str, Cause], SurfaceError]
+    appears_s: float
     begun: float = field(init=False)
     authorization: str = ""
 
     def __post_init__(self) -> None:
         self.begun = self.clock()
+        self.reference = Reference.of(self.image.partition("@")[0])
+        scheme = self.scheme or ("http" if self.reference.is_loopback else "https")
+        self.base = f"{scheme}://{self.reference.host}/v2/{self.reference.path}"
+
+    def failed(self, what: str, cause: Cause) -> SurfaceError:
+        """The error to be raised."""
+        return self.fails(self.image, what, cause)
+
+    def parts(self) -> dict[str, int]:
+        """Digest and size in bytes of all that a machine would read besides manifests; each once: an empty layer may
+        be there several times.
+        """
+        try:
+            manifest = self.manifest(self.image.partition("@")[2])
+            if "manifests" in manifest:
+                manifest = self.manifest(self._of_our_machines(manifest["manifests"]))
+            return {str(one["digest"]): int(one["size"]) for one in (manifest["config"], *manifest["layers"])}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise self.failed("has something else than an image by this name", Cause.IMAGE) from None
+
+    def _of_our_machines(self, manifests: list[dict[str, Any]]) -> str:
+        """The digest of an index's manifest for linux/amd64."""
+        for one in manifests:
+            platform = one.get("platform") or {}
+            if (platform.get("os"), platform.get("architecture")) == ("linux", "amd64"):
+                return str(one["digest"])
+        raise self.failed("has no linux/amd64 of it", Cause.IMAGE)
 
     def manifest(self, digest: str) -> dict[str, Any]:
         """A manifest or an index. Raises ValueError for one that is neither."""
@@ -165,7 +194,7 @@ class _Pull:
     def read(self, kind: str, digest: str) -> bytes:
         """One part, whose content has this digest: a manifest's text; of a blob nothing is kept."""
         if not _SHA256.fullmatch(digest):
-            raise _not_pulled(self.image, f"names a part by {digest!r}, and not by its sha256", Cause.IMAGE)
+            raise self.failed(f"names a part by {digest!r}, and not by its sha256", Cause.IMAGE)
         import requests
 
         begun, tries = self.clock(), 0
@@ -174,11 +203,11 @@ class _Pull:
                 found = self._read_once(kind, digest)
                 if found is not None:
                     return found
-                failed = _not_pulled(self.image, f"doesn't have its {kind}/{digest}", Cause.IMAGE)
-                if self.clock() - begun >= _APPEARS_S:
+                failed = self.failed(f"doesn't have its {kind}/{digest}", Cause.IMAGE)
+                if self.clock() - begun >= self.appears_s:
                     raise failed
             except requests.RequestException as error:
-                failed, tries = _not_pulled(self.image, f"doesn't answer: {error}", Cause.TRANSIENT), tries + 1
+                failed, tries = self.failed(f"doesn't answer: {error}", Cause.TRANSIENT), tries + 1
             except SurfaceError as error:
                 if error.cause is not Cause.TRANSIENT:
                     raise
@@ -193,24 +222,21 @@ class _Pull:
             if answer.status_code == 404:
                 return None
             if answer.status_code in (401, 403):
-                raise refused(self.image, f"HTTP {answer.status_code}")
+                raise self.failed(f"refuses it (HTTP {answer.status_code})", Cause.PERMISSION)
             if not answer.ok:
                 cause = Cause.TRANSIENT if _passes(answer.status_code) else Cause.IMAGE
-                what = f"answers with HTTP {answer.status_code} where its {kind}/{digest} should be"
-                raise _not_pulled(self.image, what, cause)
+                raise self.failed(f"answers with HTTP {answer.status_code} where its {kind}/{digest} should be", cause)
             content, kept = hashlib.sha256(), b""
             for chunk in answer.iter_content(_CHUNK_BYTES):
                 content.update(chunk)
                 if kind == "manifests":
                     kept += chunk
                     if len(kept) > _MANIFEST_BYTES:
-                        raise _not_pulled(
-                            self.image, f"has a manifest of more than {_MANIFEST_BYTES} bytes", Cause.IMAGE
-                        )
+                        raise self.failed(f"has a manifest of more than {_MANIFEST_BYTES} bytes", Cause.IMAGE)
                 if self._is_late():
-                    raise _not_pulled(self.image, f"hasn't sent all of it within {_PULL_S:.0f} s", Cause.TRANSIENT)
+                    raise self.failed(f"hasn't sent all of it within {_PULL_S:.0f} s", Cause.TRANSIENT)
         if f"sha256:{content.hexdigest()}" != digest:
-            raise _not_pulled(self.image, f"sends another content than its {kind}/{digest}", Cause.IMAGE)
+            raise self.failed(f"sends another content than its {kind}/{digest}", Cause.IMAGE)
         return kept
 
     def _get(self, kind: str, digest: str) -> requests.Response:
@@ -273,6 +299,23 @@ def _no_answer(image: str, what: str, cause: Cause) -> SurfaceError:
     )
 
 
+def _unsized(image: str, what: str, cause: Cause) -> SurfaceError:
+    return SurfaceError(
+        f"benchmark.image: how large {image} is can't be asked: its registry {what}. Try again, or say how large the "
+        "machine's disk has to be: gpubench:google: {boot_disk_gb: N}, gpubench:aws: {volume_gb: N}",
+        cause,
+    )
+
+
 def _not_pulled(image: str, what: str, cause: Cause) -> SurfaceError:
-    mend = "Try again" if cause is Cause.TRANSIENT else "Name another image, or write gpubench:aws.network: nat"
+    mend = _MENDS.get(cause, "Name another one (gpubench:aws: {uploader_image: …}), or write network: nat there")
     return SurfaceError(f"{image} can't be pulled from here for the first time: its registry {what}. {mend}", cause)
+
+
+_MENDS = {
+    Cause.TRANSIENT: "Try again",
+    # Whose first pull it is needs what the cache does in its name:
+    # https://docs.aws.amazon.com/AmazonECR/latest/userguide/pull-through-cache-iam.html
+    Cause.PERMISSION: "Allow ecr:BatchGetImage, ecr:GetDownloadUrlForLayer, ecr:BatchImportUpstreamImage and "
+    "ecr:CreateRepository on its repository to whoever runs gpubench",
+}

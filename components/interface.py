@@ -78,7 +78,8 @@ class Control:
 class Capacity:
     """What one attempt asks for. It belongs to that attempt alone: another attempt replaces it.
 
-    ``image``: what its machine will pull, by digest. ``zones``: what a cloud's hint narrowed the attempt to; empty: all
+    ``image``: what its machine will pull, by digest. ``image_gb``: asks how much that is, compressed, in GB; None:
+    that isn't known. ``zones``: what a cloud's hint narrowed the attempt to; empty: all
     of the rung's. ``hours``: the longest that a machine may be held, which the cloud itself has to enforce. ``begun``:
     when the attempt began, for a cloud that is told a time of day; it stays when the attempt is gone on with.
     ``labels``: for everything that bears labels or tags; STACK_LABEL and ATTEMPT_LABEL among them. ``orders``: the runs
@@ -97,6 +98,7 @@ class Capacity:
     settings: Settings
     orders: tuple[RunOrder, ...]
     standing: pulumi.ComponentResource | None = None
+    image_gb: Callable[[], float | None] = lambda: None
 
     @property
     def search_zones(self) -> tuple[str, ...]:

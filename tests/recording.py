@@ -82,8 +82,15 @@ class Recorder(MockMonitor):
         self._lock = Lock()
 
     def GetDeploymentInfo(self, request: object) -> resource_pb2.DeploymentInfo:  # noqa: N802
-        features = (resource_pb2.RESOURCE_MONITOR_FEATURE_SECRETS, resource_pb2.RESOURCE_MONITOR_FEATURE_ERROR_HOOKS)
+        features = (
+            resource_pb2.RESOURCE_MONITOR_FEATURE_SECRETS,
+            resource_pb2.RESOURCE_MONITOR_FEATURE_ERROR_HOOKS,
+            resource_pb2.RESOURCE_MONITOR_FEATURE_RESOURCE_HOOKS,
+        )
         return resource_pb2.DeploymentInfo(supportedFeatures=features)
+
+    def RegisterResourceHook(self, request: object) -> empty_pb2.Empty:  # noqa: N802
+        return empty_pb2.Empty()
 
     def RegisterErrorHook(self, request: object) -> empty_pb2.Empty:  # noqa: N802
         return empty_pb2.Empty()

@@ -15,6 +15,7 @@ import pulumi
 import pulumi_aws as aws
 
 from catalog import Purchase
+from components import boot_disk
 from components.ecs import images, names
 from components.ecs.network import RunNetwork
 from components.ecs.roles import RunRoles
@@ -58,7 +59,7 @@ class EcsGpuClusterArgs:
     labels: Mapping[str, str]
     reservation: str | None = None
     wait_s: float = 0.0
-    volume_gb: int = images.DEFAULT_DISK_GB
+    volume_gb: int = boot_disk.DEFAULT_GB
     managed_instances: bool = False
     hooks: pulumi.ResourceHookBinding | None = None
     after: Sequence[pulumi.Resource] = ()

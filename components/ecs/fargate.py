@@ -10,6 +10,7 @@ import pulumi
 import pulumi_aws as aws
 
 from catalog import Purchase
+from components import boot_disk
 from components.ecs import images, names
 from components.ecs.cluster import clock, cluster
 from components.ecs.network import RunNetwork
@@ -40,7 +41,7 @@ class EcsFargateTaskArgs:
     network: RunNetwork
     labels: Mapping[str, str]
     wait_s: float = 0.0
-    volume_gb: int = images.DEFAULT_DISK_GB
+    volume_gb: int = boot_disk.DEFAULT_GB
     hooks: pulumi.ResourceHookBinding | None = None
     after: Sequence[pulumi.Resource] = ()
 

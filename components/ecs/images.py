@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 
 from catalog.repositories import EcrRepository
@@ -24,9 +23,6 @@ https://docs.aws.amazon.com/autoscaling/ec2/userguide/using-systems-manager-para
 ROOT_DEVICE = "/dev/xvda"
 """Where Amazon Linux's images have their root volume."""
 
-DEFAULT_DISK_GB = 200
-"""Where the size of the benchmark's image isn't known: as in the first incident, whose image had 12.4 GB."""
-
 DISK_MB_S = 500
 """Throughput of the root volume, MB/s: unpacking the image is what a machine waits for, and 125 is gp3's least.
 
@@ -34,8 +30,8 @@ At most 0.25 MB/s for each of gp3's 3000 operations a second
 (https://docs.aws.amazon.com/ebs/latest/userguide/general-purpose.html).
 """
 
-_SYSTEM_GB = 40.0  # the image's own root volume has 30 GB; a part of the rest is taken by results and logs
-_UNPACKED = 3.0  # a layer lies on the disk compressed and unpacked while it is pulled; CUDA libraries shrink by half
+SYSTEM_GB = 40.0
+"""Of the root volume: the image's own has 30 GB, and a part of the rest is taken by results and logs."""
 
 FARGATE_DISK_GB = (21, 200)
 """What Fargate gives a task (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-task-storage.html)."""
@@ -55,13 +51,6 @@ def cached_uploader_image(account: str, region: str, stack: str) -> str:
     """The same image by way of the stack's pull-through cache in that region (see components/ecr.py)."""
     own = EcrRepository(account, region, f"{names.cache_prefix(stack)}/{UPLOADER_NAME}")
     return f"{own.url}@{UPLOADER_DIGEST}"
-
-
-def boot_disk_gb(image_gb: float | None) -> int:
-    """Size of a root volume on which an image of ``image_gb`` (compressed, as registries say) can be pulled, in GB."""
-    if image_gb is None:
-        return DEFAULT_DISK_GB
-    return max(100, 50 * math.ceil((_SYSTEM_GB + _UNPACKED * image_gb) / 50))
 
 
 def fargate_size(machine_type: str) -> tuple[int, int]:

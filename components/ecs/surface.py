@@ -23,7 +23,7 @@ from benchmark_job.bucket import Bucket, BucketError, Fetch
 from benchmark_job.order import RunOrder
 from catalog import Purchase
 from catalog.repositories import ecr_repository_of
-from components import following, image_digest, sdk
+from components import boot_disk, following, image_digest, sdk
 from components.ecs import images, names
 from components.ecs import sweep as sweeping
 from components.ecs.api import AwsError, EcsApi, StopOrder, TaskOrder
@@ -196,6 +196,7 @@ def declare(name: str, capacity: Capacity, opts: pulumi.ResourceOptions) -> pulu
         ),
         opts,
     )
+    volume_gb = aws.volume_gb or boot_disk.size_gb(capacity.image_gb(), system_gb=images.SYSTEM_GB)
     if rung.machine_types[0].startswith(names.FARGATE):
         return EcsFargateTask(
             name,
@@ -212,7 +213,7 @@ def declare(name: str, capacity: Capacity, opts: pulumi.ResourceOptions) -> pulu
                 network=network,
                 labels=capacity.labels,
                 wait_s=60 * settings.placement.attempt_minutes,
-                volume_gb=aws.volume_gb or images.DEFAULT_DISK_GB,
+                volume_gb=volume_gb,
                 hooks=capacity.hooks,
                 after=[standing],
             ),
@@ -234,7 +235,7 @@ def declare(name: str, capacity: Capacity, opts: pulumi.ResourceOptions) -> pulu
             labels=capacity.labels,
             reservation=rung.reservation,
             wait_s=60 * settings.placement.attempt_minutes,
-            volume_gb=aws.volume_gb or images.DEFAULT_DISK_GB,
+            volume_gb=volume_gb,
             managed_instances=aws.managed_instances,
             hooks=capacity.hooks,
             after=[standing],

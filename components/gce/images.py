@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 PROJECT, FAMILY = "deeplearning-platform-release", "common-cu129-ubuntu-2404-nvidia-580"
 """Google's Deep Learning VM: Ubuntu 24.04 with NVIDIA's driver 580 installed, docker and Python 3.
 
@@ -14,21 +12,8 @@ waits for an installation. A machine without a GPU boots the same image, so that
 
 BOOT_IMAGE = f"projects/{PROJECT}/global/images/family/{FAMILY}"
 
-DEFAULT_DISK_GB = 200
-"""Where the size of the benchmark's image isn't known: as in the first incident, whose image had 12.4 GB."""
-
-_SYSTEM_GB = 60.0  # the Deep Learning VM needs 50 GB, and a part of the rest is taken by results and logs
-_UNPACKED = 3.0  # a layer lies on the disk compressed and unpacked while it is pulled; CUDA libraries shrink by half
-
-
-def boot_disk_gb(image_gb: float | None) -> int:
-    """Size of a boot disk on which an image of ``image_gb`` (compressed, as registries say) can be pulled, in GB.
-
-    In steps of 50: what is held counts against the quota SSD_TOTAL_GB.
-    """
-    if image_gb is None:
-        return DEFAULT_DISK_GB
-    return max(100, 50 * math.ceil((_SYSTEM_GB + _UNPACKED * image_gb) / 50))
+SYSTEM_GB = 60.0
+"""Of the boot disk: the Deep Learning VM needs 50 GB, and a part of the rest is taken by results and logs."""
 
 
 def boot_disk_type(machine_type: str) -> str:

@@ -12,7 +12,7 @@ import pulumi
 
 from benchmark_job.bucket import Bucket, BucketError, Fetch
 from benchmark_job.order import RunOrder
-from components import following, image_digest, sdk
+from components import boot_disk, following, image_digest, sdk
 from components.gce import images, metadata, names
 from components.gce import sweep as sweeping
 from components.gce.api import ApiError, AttemptApi, GoogleApi, ResourceKind
@@ -116,7 +116,7 @@ def declare(name: str, capacity: Capacity, opts: pulumi.ResourceOptions) -> pulu
             end_role=identity.end_role,
             subnet=google.subnet,
             nat=google.nat,
-            boot_disk_gb=int(google.boot_disk_gb or images.DEFAULT_DISK_GB),
+            boot_disk_gb=google.boot_disk_gb or boot_disk.size_gb(capacity.image_gb(), system_gb=images.SYSTEM_GB),
             metadata=_metadata(capacity, identity.secrets),
             labels=capacity.labels,
             hooks=capacity.hooks,

@@ -10,6 +10,7 @@ import pulumi
 import pulumi_gcp as gcp
 
 from catalog import Purchase
+from components import boot_disk
 from components.gce import images, names
 from components.gce.network import RunNetwork, RunNetworkArgs
 
@@ -68,7 +69,7 @@ class GpuVmArgs:
     subnet: pulumi.Input[str] | None = None
     nat: bool = False
     boot_image: str = images.BOOT_IMAGE
-    boot_disk_gb: int = images.DEFAULT_DISK_GB
+    boot_disk_gb: int = boot_disk.DEFAULT_GB
     hooks: pulumi.ResourceHookBinding | None = None
     after: Sequence[pulumi.Resource] = ()
 

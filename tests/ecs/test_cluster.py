@@ -10,6 +10,7 @@ import pytest
 
 import catalog
 from catalog import Purchase
+from components import boot_disk
 from components.ecs import images, names
 from components.ecs.cluster import ends_at, run_seconds
 from components.ecs.network import cidr_block, own_zones, private_block, public_block
@@ -317,4 +318,5 @@ def test_names_and_tags_are_what_aws_accepts() -> None:
 
 
 def test_the_disk_holds_the_image() -> None:
-    assert [images.boot_disk_gb(gb) for gb in (None, 0.5, 12.4, 40)] == [200, 100, 100, 200]
+    found = [boot_disk.size_gb(gb, system_gb=images.SYSTEM_GB) for gb in (None, 0.5, 12.4, 40)]
+    assert found == [200, 100, 100, 200]

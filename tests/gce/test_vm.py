@@ -12,6 +12,7 @@ import pytest
 
 import catalog
 from catalog import Purchase
+from components import boot_disk
 from components.gce import images, names
 from components.gce.network import cidr_range
 from components.gce.vm import GpuVm, GpuVmArgs, run_seconds
@@ -322,7 +323,8 @@ def test_names_and_labels_are_what_google_accepts() -> None:
 
 
 def test_the_disk_holds_the_image() -> None:
-    assert [images.boot_disk_gb(gb) for gb in (None, 0.5, 12.4, 40)] == [200, 100, 100, 200]
+    found = [boot_disk.size_gb(gb, system_gb=images.SYSTEM_GB) for gb in (None, 0.5, 12.4, 40)]
+    assert found == [200, 100, 100, 200]
 
 
 def test_a_secret_among_the_metadata_stays_one() -> None:
