@@ -8,6 +8,8 @@ from pathlib import Path
 
 import hypothesis
 
+from tests.buildah import buildah as buildah  # a fixture for all
+
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     folder = Path(tempfile.gettempdir()) / f"gpubench-tests-{os.getuid()}-{worker}"
     folder.mkdir(mode=0o700, exist_ok=True)

@@ -22,7 +22,7 @@ from benchmark_job.order import RunOrder
 from components import interface
 from components.interface import Control, SurfaceError
 from components.local import containers, surface
-from tests.local.conftest import IMAGE, Buildah
+from tests.buildah import IMAGE, Buildah
 from tests.local.harness import is_alive, wait_for
 
 CANARY = "c4n4ry 'with' \"quotes\"\nand a second line"

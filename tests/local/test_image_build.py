@@ -23,7 +23,7 @@ from components.interface import SurfaceError
 from components.local import containers
 from placement.causes import Cause
 from settings import Benchmark, Build
-from tests.local.conftest import IMAGE, Buildah
+from tests.buildah import IMAGE, Buildah
 from tests.registry_server import Registry, serve
 
 CONTAINERFILE = f"""\
