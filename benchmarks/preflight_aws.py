@@ -71,6 +71,8 @@ def answers() -> dict[str, Any]:
         "iam.GetRole": role,
         "iam.SimulatePrincipalPolicy": simulated,
         "ec2.RunInstances": Refusal("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412),
+        "s3.HeadBucket": {"BucketRegion": "us-east-1"},
+        "s3.GetBucketTagging": {"TagSet": [{"Key": "gpubench-stack", "Value": "bench"}]},
         "ecr.DescribeImages": {"imageDetails": [{"imageDigest": f"sha256:{'0' * 64}"}]},
         "ec2.DescribeInstanceTypeOfferings": offerings,
         "service-quotas.GetServiceQuota": {"Quota": {"Value": 64.0}},
@@ -90,7 +92,7 @@ def serve(ours: Connection) -> None:
 
     server = AwsServer(LATENCY_S)
     server.answers.update(answers())
-    for service in ("autoscaling", "ec2", "ecr", "iam", "service-quotas", "sts"):
+    for service in ("autoscaling", "ec2", "ecr", "iam", "s3", "service-quotas", "sts"):
         assert service_model(service).operation_names  # read beforehand: AWS doesn't read its own models either
         assert motos_model(service).operation_names
     with server.running():

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import catalog
 import cli
 from catalog import Surface
 from catalog.repositories import ecr_repository_of, repository_of
+from components import image_digest
 from components.ecs import access as ecs_access
 from components.ecs import preflight as ecs_preflight
 from components.ecs.amazon import Amazon
@@ -189,21 +191,16 @@ PLACE = ecs_access.Place(
     bucket="my-gpubench",
     prefix="aws",
     repository=ecr_repository_of(f"{AWS_ACCOUNT}.dkr.ecr.{AWS_REGION}.amazonaws.com/gpubench"),
+    image=ecr_repository_of(f"{AWS_ACCOUNT}.dkr.ecr.{AWS_REGION}.amazonaws.com/gpubench:1"),
 )
 CI = f"arn:aws:iam::{AWS_ACCOUNT}:user/ci"
-AWS_NEEDS = (
-    *ecs_access.EVERY_RUN,
-    *ecs_access.ON_MACHINES,
-    *ecs_access.BY_GROUP,
-    *ecs_access.PROVIDER,
-    *ecs_access.ROLES,
-    *ecs_access.PROFILE,
-    *ecs_access.NETWORK,
-    *ecs_access.NAT,
-    *ecs_access.BUCKET,
-    *ecs_access.REGISTRY,
-    *ecs_access.SECRETS,
+AWS_NEEDS = tuple(
+    need
+    for value in vars(ecs_access).values()
+    if isinstance(value, tuple) and value and all(isinstance(one, ecs_access.Need) for one in value)
+    for need in value
 )
+"""All that the preflight may ask about, in the order of its tables."""
 
 
 def denied(action: str, on: str) -> ecs_access.Simulated:
@@ -214,7 +211,7 @@ def test_every_command_for_aws_is_one_that_the_code_gives() -> None:
     mends = [classify(row[3].strip("`"), ON_ECS).mend for row in AWS_ROWS]
     on_fargate = Where("ecs", AWS_ACCOUNT, AWS_REGION, machine_types=("fargate-4-16gb",), purchase="on-demand")
     mends.append(classify("You've reached the limit on the number of vCPUs you can run concurrently", on_fargate).mend)
-    (need,) = ecs_access.SECRETS
+    need = ecs_access.SECRETS[0]
     on = PLACE.arn(need.on)
     explicit = ecs_access.Simulated({(need.action, on): Decision(need.action, on, denied="explicitDeny")})
     for said in (denied(need.action, on), explicit):
@@ -262,18 +259,16 @@ def test_the_permissions_are_those_that_the_preflight_asks_about() -> None:
 
 
 def test_the_actions_are_those_that_the_preflight_asks_about() -> None:
-    asked = ON_AWS.partition("| action | on | what for |")[2].partition("\n\n")[0]
-    wanted = [[f"`{n.action}`", f"`{n.on}`", n.why] for n in AWS_NEEDS]
-    found = table("| action | on | what for |" + asked)
-    assert found[:-2] == wanted
+    head = "| actions | on | what for |"
+    found = table(head + ON_AWS.partition(head)[2].partition("\n\n")[0])
+    assert found[:-2] == rows_of(AWS_NEEDS)
     assert [row[0] for row in found[-2:]] == [f"`{ecs_access.HAND_OVER}`", f"`{ecs_access.MAKE_SERVICE_ROLE}`"]
-    # Whatever else the preflight may ask for would be missing here.
-    groups = {
-        name
-        for name, value in vars(ecs_access).items()
-        if isinstance(value, tuple) and value and all(isinstance(one, ecs_access.Need) for one in value)
-    }
-    assert sum(len(getattr(ecs_access, name)) for name in groups) == len(wanted)
+
+
+def rows_of(needs: tuple[ecs_access.Need, ...]) -> list[list[str]]:
+    """Of a table of needs: what is asked of one resource for one reason is one row."""
+    grouped = groupby(needs, key=lambda need: (need.on, need.why))
+    return [[", ".join(f"`{one.action}`" for one in group), f"`{on}`", why] for (on, why), group in grouped]
 
 
 # -- the machine -----------------------------------------------------------------------------------------------------
@@ -318,6 +313,31 @@ def test_every_code_of_the_uploader_s_is_there_with_its_cause_and_mend() -> None
     assert {(code.strip("`"), cause) for code, cause, *_ in rows} == causes
     said = "".join((MACHINE / name).read_text(encoding="utf-8") for name in names).replace("`", "")
     assert [row[3] for row in rows if plain(row[3]) not in said] == []
+
+
+# -- a pull-through cache --------------------------------------------------------------------------------------------
+
+
+def first_pull_texts() -> set[tuple[str, str]]:
+    """What a registry is told of, with ``…`` for what is filled in, and its cause: each of a pull's failures."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / "components" / "image_digest.py").read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "failed":
+            what, cause = node.args
+            parts = what.values if isinstance(what, ast.JoinedStr) else [what]
+            text = "".join(str(one.value) if isinstance(one, ast.Constant) else "…" for one in parts)
+            # One has its cause by the status.
+            causes = [cause.attr] if isinstance(cause, ast.Attribute) else ["TRANSIENT", "IMAGE"]
+            found |= {(text.replace("…/…", "…"), str(Cause[one])) for one in causes}
+    return found
+
+
+def test_what_the_first_pull_into_a_cache_says_is_there_with_its_mend() -> None:
+    rows = table(section("### What the first pull into the cache says", ON_AWS))
+    assert {(plain(row[0]), row[1]) for row in rows} == first_pull_texts() and len(rows) == len(first_pull_texts()) > 8
+    for text, cause, _, mend in rows:
+        said = str(image_digest._not_pulled("IMAGE", plain(text), Cause(cause)))
+        assert said == f"IMAGE can't be pulled from here for the first time: its registry {plain(text)}. {plain(mend)}"
 
 
 # -- stack files -----------------------------------------------------------------------------------------------------
@@ -434,7 +454,7 @@ def test_the_policy_allows_what_the_preflight_asks_about(need: ecs_access.Need) 
 
 
 def test_the_policy_hands_on_the_stack_s_roles_alone_and_to_whom_they_are() -> None:
-    for what in ("instance", "execution", "task", "infrastructure"):
+    for what in ("instance", "execution", "task", "infrastructure", "clock"):
         role = PLACE.role(what)
         (one,) = allowing(ecs_access.HAND_OVER, role)
         to = one["Condition"]["StringEquals"]["iam:PassedToService"]
@@ -452,6 +472,8 @@ _SERVICES = {
     "ecs": "ecs",
     "iam": "iam",
     "logs": "logs",
+    "route53": "route53",
+    "scheduler": "scheduler",
     "secretsmanager": "secretsmanager",
     "servicequotas": "service-quotas",
     "ssm": "ssm",
@@ -469,7 +491,8 @@ def operations(service: str) -> frozenset[str]:
 def test_the_policy_s_actions_exist() -> None:
     written = {action for one in statements() for action in listed(one["Action"])}
     assert len(written) > 80
-    parts = {(action.partition(":")[0], action.partition(":")[2]) for action in written - {ecs_access.HAND_OVER}}
+    written -= {ecs_access.HAND_OVER, "ecr:BatchImportUpstreamImage"}  # permissions that no operation has the name of
+    parts = {(action.partition(":")[0], action.partition(":")[2]) for action in written}
     assert {service for service, _ in parts} == {*_SERVICES, "s3"}
     known = {(service, name) for service, name in parts if service in _SERVICES}
     assert {(s, name) for s, name in known if not any(fnmatchcase(one, name) for one in operations(s))} == set()

@@ -445,7 +445,8 @@ def test_what_fails_for_a_moment_is_asked_for_again(cache: Cache, failure: int |
 
 def test_a_registry_that_refuses_is_asked_once(cache: Cache) -> None:
     cache.registry.answers[cache.all[2]] = [403]
-    assert "HTTP 403" in cache.refuses(Cause.PERMISSION)
+    said = cache.refuses(Cause.PERMISSION)
+    assert "refuses it (HTTP 403). Allow ecr:BatchGetImage" in said and "ecr:BatchImportUpstreamImage" in said
     assert cache.registry.asked == cache.all[:3]
 
 
@@ -456,7 +457,8 @@ def test_a_trickle_is_not_waited_for(cache: Cache) -> None:
 
 def test_an_index_without_our_machines_architecture(cache: Cache) -> None:
     only_arm = cache.registry.put_index(CACHED, arm64=cache.registry.put_image(CACHED, *ARM))
-    assert "has no linux/amd64" in cache.refuses(Cause.IMAGE, only_arm)
+    said = cache.refuses(Cause.IMAGE, only_arm)
+    assert "has no linux/amd64 of it. Name another one (gpubench:aws: {uploader_image: …})" in said
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ execution = role(
     ],
 )
 task_role = role("task", "ecs-tasks.amazonaws.com", [allow(["s3:PutObject"], f"arn:aws:s3:::{BUCKET}/aws/runs/*")])
+role("clock", "scheduler.amazonaws.com", [allow(["ecs:StopTask"], f"arn:aws:ecs:*:{ACCOUNT}:task/bare-*")])
 
 bucket = aws.s3.Bucket("bucket", bucket=BUCKET, tags=TAGS, opts=pulumi.ResourceOptions(retain_on_delete=True))
 closed = aws.s3.BucketPublicAccessBlock(

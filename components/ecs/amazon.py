@@ -97,7 +97,7 @@ class Amazon:
 
     def prepare(self, regions: Iterable[str]) -> None:
         """Make the clients that a preflight of these regions needs: boto3 reads the services' models then."""
-        for make in (self._iam, self._sts):
+        for make in (self._iam, self._s3, self._sts):
             make()
         for region in regions:
             for make_in in (self._ec2, self._quotas, self._ecr):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -13,7 +13,10 @@ from catalog.repositories import EcrRepository, ecr_repository_of
 from components.ecs import access, quotas
 from components.ecs.access import Need, Place, Simulated
 from components.ecs.api import AwsApi, AwsError, Caller, Decision, Instance
-from components.ecs.names import FARGATE, role_name
+from components.ecs.images import UPLOADER_DIGEST, UPLOADER_NAME
+from components.ecs.kinds import Runs
+from components.ecs.names import FARGATE, cache_prefix, role_name
+from components.interface import STACK_LABEL, SurfaceError
 from components.parallel import Begun, Shared, side_by_side
 from placement.verdicts import (
     Answer,
@@ -27,9 +30,13 @@ from placement.verdicts import (
     Question,
     Quotas,
 )
+from settings.model import AWS_NETWORKS
 
 if TYPE_CHECKING:
+    from placement.ladder import Rung
     from settings import Settings
+
+_NAT, _ENDPOINTS = AWS_NETWORKS
 
 FRESH_S = 20.0
 """How long an answer may be given again: the questions of one preflight share what several of them need."""
@@ -40,6 +47,17 @@ _WORTH_A_HINT = 0.5
 _SCORED = 3
 """Machine types that a placement score needs: with fewer it is always low.
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-placement-score.html"""
+
+_IAM_REGION = "us-east-1"
+"""Where a request to IAM counts as made, whatever region the stack is in:
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-requestedregion."""
+
+_SERVICE_OF = {
+    "instance": "ec2.amazonaws.com",
+    "infrastructure": "ecs.amazonaws.com",
+    "clock": "scheduler.amazonaws.com",
+}
+"""Whose a role is that isn't a task's, by what it is for."""
 
 T = TypeVar("T")
 
@@ -146,18 +164,19 @@ class EcsPreflight:
     # -- permissions
 
     def _grants(self, account: str, image: str | None) -> list[Grant]:
-        api, stack = self._api, self._stack
+        api = self._api
         rungs = [rung for rung in self._rungs if rung.place.project == account]
         if not rungs:
             raise CannotSay(f"the ladder has no rung on ECS in account {account}")
-        region = str(rungs[0].place.region)
-        machine = next((one for rung in rungs for one in rung.machine_types if not one.startswith(FARGATE)), None)
+        region, has = str(rungs[0].place.region), _Has.of(rungs, self._settings)
         asked = Begun(api.caller)
-        dry = Begun(partial(api.dry_run, region, machine)) if machine else None
-        services = self._services(machine is not None)
+        dry = Begun(partial(api.dry_run, region, has.own_machine)) if has.own_machine else None
+        services = self._services(has)
         linked = {one: Begun(partial(api.role_arn, access.SERVICE_ROLES[one])) for one in services}
-        role = Begun(partial(api.role_arn, role_name(stack, "execution")))
-        repository = ecr_repository_of(image) if image else None
+        image = self._wanted(image)
+        place = self._place(account, region, image)
+        there = self._ask_what_is_there(place, has)
+        repository = place.image
         looked = Begun(partial(self._look_at, image, repository)) if image and repository else None
         policy = (
             Begun(partial(api.repository_policy, repository.region, repository.account, repository.name))
@@ -169,12 +188,14 @@ class EcsPreflight:
         who = caller.arn
         if caller.account != account:
             return [access.of_account(caller, account)]
-        place = self._place(account, region)
+        source = Begun(partial(self._source, caller))  # while it is asked what is there
         # Only of what isn't there is it asked who may make it.
-        gone = tuple(one for one, begun in linked.items() if _answered(begun.get) and begun.get() is None)
-        needs = self._needs(machines=machine is not None, first=_answered(role.get) and role.get() is None)
-        roles = [place.role(one) for one in self._roles(machine is not None)]
-        arn, said = self._simulate(caller, place, needs, roles, gone)
+        gone = tuple(one for one, begun in linked.items() if _is_gone(begun.get))
+        pushed = looked is None or _unless_refused(looked.get) is not None or "@" in str(image)
+        needs = self._needs(has, there, by_tag=repository is not None and "@" not in str(image), pushed=pushed)
+        roles = [place.role(one) for one in self._roles(has, first=there.lacks("execution"))]
+        arn = source.get()
+        said = self._simulate(arn, place, needs, roles, gone) if access.can_be_simulated(arn) else None
 
         found = [] if said is None else access.of_needs(who, arn, needs, place, said)
         if said is not None:
@@ -196,43 +217,74 @@ class EcsPreflight:
         # What is missing first: the first one's mend is what a person reads.
         return sorted(found, key=lambda grant: grant.granted)
 
+    def _wanted(self, image: str | None) -> str | None:
+        """The image as it is named in its registry: one that `benchmark.build` makes has its content in its tag."""
+        if image is None or self._settings.benchmark.build is None:
+            return image
+        from components import image_build
+
+        try:
+            return image_build.wanted(self._settings.benchmark)
+        except SurfaceError:  # files that can't be read: whoever builds says so
+            return image
+
+    def _ask_what_is_there(self, place: Place, has: _Has) -> _There:
+        api, stack, region = self._api, self._stack, place.region
+        own, tag = place.repository, (STACK_LABEL, stack.lower())
+
+        def bucket() -> bool | None:
+            found = api.bucket(place.bucket)
+            return None if found is None else tag in found.tags.items()
+
+        def registry() -> bool | None:
+            assert own is not None
+            found = api.repository_tags(own.region, own.account, own.name)
+            return None if found is None else tag in found.items()
+
+        where = (region, place.account, f"{cache_prefix(stack)}/{UPLOADER_NAME}", UPLOADER_DIGEST)
+        return _There(
+            roles={one: Begun(partial(api.role_arn, role_name(stack, one))) for one in has.roles},
+            bucket=Begun(bucket) if place.bucket else None,
+            registry=Begun(registry) if own else None,
+            cached=Begun(partial(api.image_digest, *where)) if has.cache else None,
+        )
+
+    def _source(self, caller: Caller) -> str:
+        """The ARN that has the caller's policies. An assumed role's own leaves its path out, which the simulator
+        wants."""
+        if (name := access.role_of(caller)) is None:
+            return caller.arn
+        path = _unless_refused(partial(self._api.role_arn, name))
+        return path or f"{caller.arn.partition(':sts:')[0]}:iam::{caller.account}:role/{name}"
+
     def _simulate(
-        self, caller: Caller, place: Place, needs: tuple[Need, ...], roles: list[str], services: tuple[str, ...]
-    ) -> tuple[str, Simulated | None]:
-        """The ARN that has the caller's policies, and what they allow; None: nobody says."""
-        api, arn = self._api, caller.arn
-        if (name := access.role_of(caller)) is not None:
-            # An assumed role's ARN leaves its path out, which the simulator wants.
-            path = _unless_refused(partial(api.role_arn, name))
-            arn = path or f"{arn.partition(':sts:')[0]}:iam::{caller.account}:role/{name}"
-        elif not access.can_be_simulated(caller):
-            return arn, None
-        here = {"aws:RequestedRegion": place.region}
+        self, arn: str, place: Place, needs: tuple[Need, ...], roles: list[str], services: tuple[str, ...]
+    ) -> Simulated | None:
+        """What the policies of a user or role allow; None: nobody says."""
+        # One call a resource, with all that is asked of it. IAM itself is asked in its one region.
+        context = {one: {"aws:RequestedRegion": _IAM_REGION, "iam:PassedToService": _passed_to(one)} for one in roles}
         by_resource: dict[str, list[str]] = {}
         for need in needs:
             by_resource.setdefault(place.arn(need.on), []).append(need.action)
+        for one in roles:
+            by_resource.setdefault(one, []).append(access.HAND_OVER)
+        for one in services:
+            context[place.service_role(one)] = {"aws:RequestedRegion": _IAM_REGION, "iam:AWSServiceName": one}
+            by_resource[place.service_role(one)] = [access.MAKE_SERVICE_ROLE]
         calls = [
-            partial(api.simulate, arn, tuple(dict.fromkeys(actions)), (on,), here)
-            for on, actions in by_resource.items()
-        ]
-        calls += [
-            partial(api.simulate, arn, (access.HAND_OVER,), (one,), {"iam:PassedToService": _passed_to(one)})
-            for one in roles
-        ]
-        calls += [
             partial(
-                api.simulate,
+                self._api.simulate,
                 arn,
-                (access.MAKE_SERVICE_ROLE,),
-                (place.service_role(one),),
-                {"iam:AWSServiceName": one},
+                tuple(dict.fromkeys(actions)),
+                (on,),
+                context.get(on) or {"aws:RequestedRegion": _IAM_REGION if ":iam:" in on else place.region},
             )
-            for one in services
+            for on, actions in by_resource.items()
         ]
         decisions: dict[tuple[str, str], Decision] = {}
         for some in side_by_side([partial(_unless_refused, call) for call in calls]):
             decisions.update({(one.action, one.resource): one for one in some or ()})
-        return arn, Simulated(decisions) if decisions else None
+        return Simulated(decisions) if decisions else None
 
     def _look_at(self, image: str, repository: EcrRepository) -> str | None:
         name, _, digest = image.partition("@")
@@ -240,8 +292,9 @@ class EcsPreflight:
         reference = digest or tag or "latest"
         return self._api.image_digest(repository.region, repository.account, repository.name, reference)
 
-    def _place(self, account: str, region: str) -> Place:
-        results, registry = self._settings.results, self._settings.registry
+    def _place(self, account: str, region: str, image: str | None) -> Place:
+        results, registry, aws = self._settings.results, self._settings.registry, self._settings.aws
+        subnets = aws.subnets.get(region, ())
         return Place(
             account=account,
             region=region,
@@ -249,53 +302,132 @@ class EcsPreflight:
             bucket=(results.bucket or "") if results.kind == "s3" else "",
             prefix=results.prefix,
             repository=ecr_repository_of(registry) if registry else None,
+            image=ecr_repository_of(image) if image else None,
+            subnet=subnets[0] if subnets else "",
+            security_group=aws.security_groups.get(region, "") if subnets else "",
         )
 
-    def _needs(self, *, machines: bool, first: bool) -> tuple[Need, ...]:
-        """What this stack's deployer needs. ``machines``: EC2's, not Fargate alone; ``first``: no role is there yet."""
-        settings = self._settings
-        aws = settings.aws
-        regions = {str(rung.place.region) for rung in self._rungs}
-        needs = list(access.EVERY_RUN)
-        if machines:
-            needs += [*access.ON_MACHINES, *access.PROVIDER, *(() if aws.managed_instances else access.BY_GROUP)]
-        if first:
-            needs += [*access.ROLES, *(access.PROFILE if machines else ())]
-        if regions - {region for region, subnets in aws.subnets.items() if subnets}:
-            needs += [*access.NETWORK, *(access.NAT if aws.network == "nat" else ())]
-        if settings.results.kind == "s3":
-            needs += access.BUCKET
-        if settings.registry and ecr_repository_of(settings.registry):
-            needs += access.REGISTRY
-        if any(not isinstance(value, str) for value in settings.benchmark.env.values()):
-            needs += access.SECRETS
-        return tuple(needs)
+    def _needs(self, has: _Has, there: _There, *, by_tag: bool, pushed: bool) -> tuple[Need, ...]:
+        """What this stack's deployer needs. ``by_tag``: the image is in ECR, and its digest has to be asked for;
+        ``pushed``: nothing has to be built."""
+        settings, first = self._settings, there.lacks("execution")
+        found = (
+            (True, access.EVERY_RUN),
+            (has.own_machine is not None, (*access.ON_MACHINES, *access.BY_GROUP)),
+            (has.own_machine is not None or has.managed, access.PROVIDER),
+            ("clock" in has.roles, access.CLOCK),
+            (any(there.lacks(one) for one in has.roles), access.ROLES),
+            (first, access.PROFILE),
+            (there.lacks("infrastructure"), access.MANAGED_ROLES),
+            (has.network, access.NETWORK),
+            (has.network and settings.aws.network == _NAT, access.NAT),
+            (has.network and settings.aws.network == _ENDPOINTS, access.ENDPOINTS),
+            # An image in the cache has come by the rule.
+            (has.rule and (first or there.cached is None or _is_gone(there.cached.get)), access.CACHE_RULE),
+            (there.cached is not None and _is_gone(there.cached.get), access.CACHE),
+            *_of_standing(there.bucket, access.BUCKET, access.NEW_BUCKET, access.OWN_BUCKET),
+            *_of_standing(there.registry, access.REGISTRY, access.NEW_REGISTRY, access.OWN_REGISTRY),
+            (by_tag, access.IMAGE),
+            (by_tag and settings.benchmark.build is not None and not pushed, access.PUSH),
+            (any(not isinstance(value, str) for value in settings.benchmark.env.values()), access.SECRETS),
+        )
+        return tuple(need for needed, needs in found if needed for need in needs)
 
-    def _roles(self, machines: bool) -> tuple[str, ...]:
-        managed = self._settings.aws.managed_instances
-        return ("execution", "task", *(("instance",) if machines else ()), *(("infrastructure",) if managed else ()))
+    def _roles(self, has: _Has, *, first: bool) -> tuple[str, ...]:
+        """Those that the deployer hands on; the instance's to its profile, too, which every stack has."""
+        handed = {
+            "execution": True,
+            "task": True,
+            "instance": has.own_machine is not None or has.managed or first,
+            "infrastructure": has.managed,
+            "clock": "clock" in has.roles,
+        }
+        return tuple(one for one, needed in handed.items() if needed)
 
-    def _services(self, machines: bool) -> tuple[str, ...]:
+    def _services(self, has: _Has) -> tuple[str, ...]:
         """Whose service-linked roles this stack needs.
 
         EC2's for spot is made by Auto Scaling's own role, which may
         (https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AutoScalingServiceRolePolicy.html); with ECS
         Managed Instances there is no such helper.
         """
-        managed = self._settings.aws.managed_instances
         spot = any(rung.purchase is Purchase.SPOT for rung in self._rungs)
-        found = ["ecs.amazonaws.com"]
-        if machines and not managed:
-            found.append("autoscaling.amazonaws.com")
-        if machines and managed and spot:
-            found.append("spot.amazonaws.com")
-        return tuple(found)
+        needed = {
+            "ecs.amazonaws.com": True,
+            "autoscaling.amazonaws.com": has.own_machine is not None,
+            "spot.amazonaws.com": has.managed and spot,
+            "pullthroughcache.ecr.amazonaws.com": has.rule,
+        }
+        return tuple(one for one, needs_it in needed.items() if needs_it)
+
+
+@dataclass(frozen=True)
+class _Has:
+    """What a stack's rungs and settings make it have.
+
+    ``own_machine``: the first machine type that a group of its own starts; ``managed``: whether ECS starts machines.
+    ``roles``: those that not every stack has, and `execution` for all others. ``network``: one of its own; ``rule``:
+    for a cache of public images, by which (``cache``) the uploader's image comes into the first region.
+    """
+
+    own_machine: str | None
+    managed: bool
+    roles: tuple[str, ...]
+    network: bool
+    rule: bool
+    cache: bool
+
+    @classmethod
+    def of(cls, rungs: list[Rung], settings: Settings) -> _Has:
+        """``rungs``: of one account."""
+        aws = settings.aws
+        kinds = [
+            (Runs.of(rung.machine_types, rung.purchase, managed_instances=aws.managed_instances), rung)
+            for rung in rungs
+        ]
+        own = [rung.machine_types[0] for kind, rung in kinds if kind is Runs.EC2]
+        managed = any(kind is Runs.MANAGED for kind, _ in kinds)
+        without = [rung for rung in rungs if not aws.subnets.get(str(rung.place.region))]
+        clocked = not all(kind.ends_by_itself for kind, _ in kinds)
+        roles = {"execution": True, "infrastructure": aws.managed_instances, "clock": clocked}
+        rule = aws.network == _ENDPOINTS and aws.uploader_image is None
+        return cls(
+            own_machine=next(iter(own), None),
+            managed=managed,
+            roles=tuple(one for one, needed in roles.items() if needed),
+            network=bool(without),
+            rule=rule,
+            cache=rule and rungs[0] in without,
+        )
+
+
+@dataclass(frozen=True)
+class _There:
+    """What of a stack's standing is there already, under way. ``bucket``, ``registry``: whether this stack made it."""
+
+    roles: Mapping[str, Begun[str | None]]
+    bucket: Begun[bool | None] | None
+    registry: Begun[bool | None] | None
+    cached: Begun[str | None] | None
+
+    def lacks(self, role: str) -> bool:
+        """Whether that role is still to be made."""
+        return role in self.roles and _is_gone(self.roles[role].get)
+
+
+def _of_standing(
+    ours: Begun[bool | None] | None, used: tuple[Need, ...], new: tuple[Need, ...], own: tuple[Need, ...]
+) -> tuple[tuple[bool, tuple[Need, ...]], ...]:
+    """What is needed of a bucket or a registry: to use it in any case, the rest where it is the stack's to make."""
+    if ours is None:
+        return ()
+    gone = _is_gone(ours.get)
+    return (True, used), (gone, new), (gone or bool(_unless_refused(ours.get)), own)
 
 
 def _passed_to(role: str) -> str:
-    if role.endswith("-instance"):
-        return "ec2.amazonaws.com"
-    return "ecs.amazonaws.com" if role.endswith("-infrastructure") else "ecs-tasks.amazonaws.com"
+    """The service that is handed a role: see components/ecs/roles.py."""
+    return _SERVICE_OF.get(role.rpartition("-")[2], "ecs-tasks.amazonaws.com")
 
 
 def _unless_refused(ask: Callable[[], T]) -> T | None:
@@ -312,6 +444,11 @@ def _answered(ask: Callable[[], object]) -> bool:
     except AwsError:
         return False
     return True
+
+
+def _is_gone(ask: Callable[[], object]) -> bool:
+    """Whether the cloud says that it isn't there; what is refused is no answer."""
+    return _answered(ask) and ask() is None
 
 
 def _refused(ask: Callable[[], object]) -> bool | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 import catalog
@@ -11,6 +12,14 @@ from placement.causes.facts import Facts
 from placement.causes.model import Where
 
 _READER = "roles/artifactregistry.reader"
+_SESSION = re.compile(r"arn:aws[\w-]*:sts::\d*:assumed-role/([^/]+)/.+")
+
+TAKEN = (
+    "Another stack of this name made it, in the same account or project and by another backend: name this one "
+    "otherwise (pulumi stack init OTHER, and its settings in Pulumi.OTHER.yaml), or log in to that one's backend "
+    "(pulumi login). If no stack has it any more, delete what the text names."
+)
+"""What a stack makes by its own name is there already, and isn't in its state."""
 
 
 def pull(facts: Facts, where: Where) -> str:
@@ -32,7 +41,7 @@ def pull(facts: Facts, where: Where) -> str:
 
 def ecr_pull(facts: Facts, _where: Where) -> str:
     """A registry refuses an ECS task or a container instance."""
-    who = facts.principal or "the task's execution role"
+    who = _identity(facts.principal) or "the task's execution role"
     right = facts.permission or "ecr:BatchGetImage, ecr:GetDownloadUrlForLayer and ecr:GetAuthorizationToken"
     image = f" the image {facts.image}" if facts.image else " the image"
     return (
@@ -94,7 +103,7 @@ def act_as(facts: Facts, where: Where) -> str:
 
 def aws_permission(facts: Facts, _where: Where) -> str:
     """An AWS action isn't allowed."""
-    who = facts.principal or "the identity that gpubench runs as"
+    who = _identity(facts.principal) or "the identity that gpubench runs as"
     if facts.encoded:
         decode = f"aws sts decode-authorization-message --encoded-message {shlex.quote(facts.encoded)}"
     else:
@@ -107,8 +116,41 @@ def aws_permission(facts: Facts, _where: Where) -> str:
 
 def aws_denied(facts: Facts, _where: Where) -> str:
     """AccessDenied."""
-    who = facts.principal or "the identity that gpubench runs as"
+    who = _identity(facts.principal) or "the identity that gpubench runs as"
     return f"Allow {facts.permission or 'the action that the text names'} to {who}."
+
+
+def no_way(facts: Facts, where: Where) -> str:
+    """A task of ECS that reaches none of the services that it needs before a container begins."""
+    region = _option("region", where.region or facts.region)
+    return (
+        "The task has no way to AWS's services. Without subnets of yours gpubench makes a network that has one: "
+        "gpubench:aws: {network: nat}, or {network: endpoints}. Those that you give (gpubench:aws: {subnets: …}) need "
+        "a route to a NAT gateway, or endpoints of ecr.api, ecr.dkr, logs, s3, and secretsmanager for secrets; their "
+        f"security group has to let HTTPS out. What routes they have: aws ec2 describe-route-tables{region}"
+    )
+
+
+def no_instance_types(facts: Facts, where: Where) -> str:
+    """ECS Managed Instances have none of the types that a rung names."""
+    region = where.region or facts.region
+    types = where.machine_types
+    values = f" --filters Name=instance-type,Values={','.join(types)}" if types else ""
+    return (
+        f"ECS Managed Instances have none of this rung's machine_types{_of(types)}{f' in {region}' if region else ''}: "
+        "change them in gpubench:ladder, or take another region or leave managed_instances out. Which of them the "
+        f"region has: aws ec2 describe-instance-type-offerings{_option('region', region)}{values}"
+    )
+
+
+def _of(types: tuple[str, ...]) -> str:
+    return f" ({', '.join(types)})" if types else ""
+
+
+def _identity(principal: str | None) -> str | None:
+    """Who is given a right: of a role's session, the role."""
+    found = _SESSION.fullmatch(principal or "")
+    return f"the role {found[1]}" if found else principal
 
 
 def api_off(facts: Facts, where: Where) -> str:

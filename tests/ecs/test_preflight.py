@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from catalog import Purchase, Surface
+from catalog.repositories import ecr_repository_of
+from components.ecs import access
 from components.ecs.names import role_name
 from components.ecs.preflight import EcsPreflight
 from placement.verdicts import CannotSay, Grant, Grants, Kind, Odds, Prices, Question, Said, Verdict, ask
@@ -23,6 +28,7 @@ USER = f"arn:aws:iam::{ACCOUNT}:user/team/ann"
 IMAGE = f"{ACCOUNT}.dkr.ecr.{R}.amazonaws.com/bench@sha256:{'0' * 64}"
 T0 = datetime(2026, 11, 21, 14, 26, tzinfo=UTC)
 STACK = "prod"
+ALL_ROLES = ("execution", "task", "instance", "infrastructure", "clock")
 
 
 def settings(*entries: Mapping[str, Any], **more: Any) -> Settings:
@@ -34,7 +40,8 @@ def settings(*entries: Mapping[str, Any], **more: Any) -> Settings:
         "gpubench:benchmark": {"image": IMAGE},
         "gpubench:results": "s3://bench/team",
     }
-    return Settings.from_config({**config, **{f"gpubench:{key}": value for key, value in more.items()}})
+    config |= {f"gpubench:{key}": value for key, value in more.items()}
+    return Settings.from_config(config, {"gpubench:HF_TOKEN"} & config.keys())
 
 
 def role(name: str) -> dict[str, Any]:
@@ -93,6 +100,19 @@ def quota(values: Mapping[str, float]) -> Any:
     return answer
 
 
+def bucket_of(stack: str) -> dict[str, Any]:
+    """S3's answers about a bucket that this stack made; of none: a bucket of somebody else's in the account."""
+    tags = [{"Key": "gpubench-stack", "Value": stack}] if stack else [{"Key": "team", "Value": "other"}]
+    return {"s3.HeadBucket": {"BucketRegion": R}, "s3.GetBucketTagging": {"TagSet": tags}}
+
+
+def repository_of(stack: str) -> dict[str, Any]:
+    """As of a bucket."""
+    found = {"repositoryArn": f"arn:aws:ecr:{R}:{ACCOUNT}:repository/bench", "repositoryName": "bench"}
+    tags = [{"Key": "gpubench-stack", "Value": stack}] if stack else []
+    return {"ecr.DescribeRepositories": {"repositories": [found]}, "ecr.ListTagsForResource": {"tags": tags}}
+
+
 def running(*machines: tuple[str, str]) -> dict[str, Any]:
     """Machines that are there: type and lifecycle."""
     return {
@@ -126,6 +146,7 @@ def good(server: AwsServer) -> None:
                 "DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412
             ),
             "ecr.DescribeImages": {"imageDetails": [{"imageDigest": f"sha256:{'0' * 64}"}]},
+            **bucket_of(""),
             "ec2.DescribeInstanceTypeOfferings": {
                 "InstanceTypeOfferings": [
                     {"InstanceType": "g5.xlarge", "LocationType": "availability-zone-id", "Location": zone}
@@ -273,7 +294,7 @@ def test_what_is_missing_comes_first_with_one_command_for_all_of_it(asked: Askin
     assert set(missing(found)) == set(denied) and not found[0].granted
     mend = found[0].mend
     assert mend.startswith("aws iam put-user-policy --user-name ann --policy-name gpubench-")
-    assert mend.endswith("  # to start the run")
+    assert mend.endswith("  # to describe the task, and run it")
     assert policy(mend)["Statement"] == [{"Effect": "Allow", "Action": sorted(denied), "Resource": "*"}]
 
 
@@ -284,13 +305,41 @@ def test_passing_roles_is_asked_of_each_role_with_the_service_that_gets_it(asked
     assert list(found) == [f"iam:PassRole on {instance}"]
     (statement,) = policy(found[f"iam:PassRole on {instance}"])["Statement"]
     assert statement == {"Effect": "Allow", "Action": "iam:PassRole", "Resource": [instance]}
-    context = {
-        one.params["ResourceArns"][0]: one.params["ContextEntries"][0]["ContextKeyValues"]
-        for one in asked.server.calls("iam.SimulatePrincipalPolicy")
-        if one.params["ActionNames"] == ["iam:PassRole"]
+    assert handed(asked) == {
+        "instance": "ec2.amazonaws.com",
+        "execution": "ecs-tasks.amazonaws.com",
+        "task": "ecs-tasks.amazonaws.com",
     }
-    assert context[instance] == ["ec2.amazonaws.com"] and len(context) == 3
-    assert context[f"arn:aws:iam::{ACCOUNT}:role/{role_name(STACK, 'task')}"] == ["ecs-tasks.amazonaws.com"]
+
+
+def handed(asked: Asking) -> dict[str, str]:
+    """The roles that it was asked about whether they may be handed on, by what they are for, and to whom."""
+    found = {}
+    for one in asked.server.calls("iam.SimulatePrincipalPolicy"):
+        if "iam:PassRole" in one.params["ActionNames"]:
+            context = {each["ContextKeyName"]: each["ContextKeyValues"] for each in one.params["ContextEntries"]}
+            assert context["aws:RequestedRegion"] == ["us-east-1"], "IAM is asked in one region"
+            (arn,), (service,) = one.params["ResourceArns"], context["iam:PassedToService"]
+            found[arn.rpartition("-")[2]] = service
+    return found
+
+
+@pytest.mark.parametrize(
+    ("entry", "more", "roles_there", "wanted"),
+    [
+        ({"tier": "cpu"}, {}, True, {"execution", "task", "clock"}),
+        ({"tier": "cpu"}, {}, False, {"execution", "task", "clock", "instance"}),  # its profile is made in any case
+        ({"tier": "a10g"}, {"aws": {"managed_instances": True}}, True, {*ALL_ROLES}),
+    ],
+)
+def test_roles_are_handed_on_by_who_ends_the_task(
+    asked: Asking, entry: dict[str, Any], more: dict[str, Any], roles_there: bool, wanted: set[str]
+) -> None:
+    asked.server.answers["iam.GetRole"] = roles() if roles_there else roles(role_name(STACK, "execution"))
+    grants(asked, settings(entry, **more))
+    found = handed(asked)
+    assert found.keys() == wanted
+    assert {found.get("clock"), found.get("infrastructure")} <= {None, "scheduler.amazonaws.com", "ecs.amazonaws.com"}
 
 
 def test_an_explicit_denial_is_shown_and_not_allowed_over(asked: Asking) -> None:
@@ -419,3 +468,213 @@ def test_a_refused_listing_is_no_answer_with_aws_words(asked: Asking) -> None:
     found = verdict(asked, settings())
     assert found.offered.said is Said.YES and "by the catalogue" in found.offered.why
     assert "(UnauthorizedOperation) when calling the DescribeInstanceTypeOfferings" in found.offered.why
+
+
+# -- what is asked about, and when
+
+
+NEEDS = {
+    name: value
+    for name, value in vars(access).items()
+    if isinstance(value, tuple) and value and all(isinstance(one, access.Need) for one in value)
+}
+"""The tables of needs."""
+
+REGISTRY = f"{ACCOUNT}.dkr.ecr.{R}.amazonaws.com/bench"
+OWN_NETWORK = {"EVERY_RUN", "NETWORK", "NAT", "BUCKET"}
+MACHINE = {"ON_MACHINES", "BY_GROUP", "PROVIDER"}
+GIVEN = {"subnets": {R: ["subnet-0123456789abcdef0"]}, "security_groups": {R: "sg-0123456789abcdef0"}}
+BUILT: dict[str, Any] = {
+    "image": f"{REGISTRY}:1",
+    "build": {"containerfile": "workload/Containerfile"},
+    "workload": ["kernels"],
+}
+NONE = Refusal("404", "Not Found", 404)
+NO_ROLES = {"iam.GetRole": roles(role_name(STACK, "execution"))}
+NO_IMAGE = {"ecr.DescribeImages": Refusal("ImageNotFoundException", "none")}
+NO_REPOSITORY = {"ecr.DescribeRepositories": Refusal("RepositoryNotFoundException", "none")}
+DENIED = Refusal("AccessDenied", "no", 403)
+
+Case = tuple[dict[str, Any], dict[str, Any], dict[str, Any], set[str]]
+CASES: dict[str, Case] = {
+    # What the ladder's entry is, what else is set, what the account answers otherwise, and the tables that are asked.
+    "a machine": ({}, {}, {}, OWN_NETWORK | MACHINE),
+    "in subnets that are given": ({}, {"aws": GIVEN}, {}, {"EVERY_RUN", "BUCKET"} | MACHINE),
+    "on Fargate": ({"tier": "cpu"}, {}, {}, OWN_NETWORK | {"CLOCK"}),
+    "managed": ({}, {"aws": {"managed_instances": True}}, {}, OWN_NETWORK | {"PROVIDER", "CLOCK"}),
+    "for the first time": ({}, {}, NO_ROLES, OWN_NETWORK | MACHINE | {"ROLES", "PROFILE"}),
+    "on Fargate, and on machines alone before": (
+        {"tier": "cpu"}, {}, {"iam.GetRole": roles(role_name(STACK, "clock"))}, OWN_NETWORK | {"CLOCK", "ROLES"},
+    ),
+    "managed, and not before": (
+        {}, {"aws": {"managed_instances": True}}, {"iam.GetRole": roles(role_name(STACK, "infrastructure"))},
+        OWN_NETWORK | {"PROVIDER", "CLOCK", "ROLES", "MANAGED_ROLES"},
+    ),
+    "managed for the first time": (
+        {}, {"aws": {"managed_instances": True}}, {"iam.GetRole": roles(*(role_name(STACK, one) for one in ALL_ROLES))},
+        OWN_NETWORK | {"PROVIDER", "CLOCK", "ROLES", "PROFILE", "MANAGED_ROLES"},
+    ),
+    "roles that can't be looked at": ({}, {}, {"iam.GetRole": DENIED}, OWN_NETWORK | MACHINE),
+    "a bucket that isn't there": (
+        {}, {}, {"s3.HeadBucket": NONE}, OWN_NETWORK | MACHINE | {"NEW_BUCKET", "OWN_BUCKET"},
+    ),
+    "a bucket of its own": ({}, {}, bucket_of(STACK), OWN_NETWORK | MACHINE | {"OWN_BUCKET"}),
+    "another stack's bucket": ({}, {}, bucket_of("dev"), OWN_NETWORK | MACHINE),
+    "a bucket that can't be looked at": ({}, {}, {"s3.HeadBucket": Refusal("403", "", 403)}, OWN_NETWORK | MACHINE),
+    "a registry that isn't there": (
+        {}, {"registry": REGISTRY}, NO_REPOSITORY, OWN_NETWORK | MACHINE | {"REGISTRY", "NEW_REGISTRY", "OWN_REGISTRY"},
+    ),
+    "a registry of its own": (
+        {}, {"registry": REGISTRY}, repository_of(STACK), OWN_NETWORK | MACHINE | {"REGISTRY", "OWN_REGISTRY"},
+    ),
+    "a registry of somebody's": (
+        {}, {"registry": REGISTRY}, repository_of(""), OWN_NETWORK | MACHINE | {"REGISTRY"},
+    ),
+    "an image that was built": ({}, {"benchmark": BUILT}, {}, OWN_NETWORK | MACHINE | {"IMAGE"}),
+    "an image that is to be built": ({}, {"benchmark": BUILT}, NO_IMAGE, OWN_NETWORK | MACHINE | {"IMAGE", "PUSH"}),
+    "an image that isn't there": (
+        {}, {"benchmark": {"image": f"{REGISTRY}:1"}}, NO_IMAGE, OWN_NETWORK | MACHINE | {"IMAGE"},
+    ),
+    "an image of another registry": ({}, {"benchmark": {"image": "ghcr.io/acme/b:1"}}, {}, OWN_NETWORK | MACHINE),
+    "a secret": (
+        {}, {"benchmark": {"image": IMAGE, "env": {"HF_TOKEN": {"secret": "HF_TOKEN"}}}, "HF_TOKEN": "x"}, {},
+        OWN_NETWORK | MACHINE | {"SECRETS"},
+    ),
+    "endpoints, for the first time": (
+        {}, {"aws": {"network": "endpoints"}}, {**NO_ROLES, **NO_IMAGE},
+        OWN_NETWORK - {"NAT"} | MACHINE | {"ROLES", "PROFILE", "ENDPOINTS", "CACHE_RULE", "CACHE"},
+    ),
+    "endpoints, with the image in the cache": (
+        {}, {"aws": {"network": "endpoints"}}, {}, OWN_NETWORK - {"NAT"} | MACHINE | {"ENDPOINTS"},
+    ),
+    "endpoints, with an uploader's image of one's own": (
+        {}, {"aws": {"network": "endpoints", "uploader_image": f"{REGISTRY}@sha256:{'1' * 64}"}}, NO_IMAGE,
+        OWN_NETWORK - {"NAT"} | MACHINE | {"ENDPOINTS"},
+    ),
+}  # fmt: skip
+
+
+def place(stack: Settings) -> access.Place:
+    """Where the resources of these settings are."""
+    given = stack.aws.subnets.get(R, ("",))[0]
+    repository = ecr_repository_of(REGISTRY)
+    group = stack.aws.security_groups.get(R, "")
+    return access.Place(ACCOUNT, R, STACK, "bench", "team", repository, repository, given, group)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_what_these_settings_need_is_asked_about_and_nothing_else(asked: Asking, case: Case) -> None:
+    entry, more, answers, tables = case
+    asked.server.answers.update(answers)
+    stack = settings({"tier": "a10g", **entry}, **more)
+    grants(asked, stack, stack.benchmark.image)
+    calls = asked.server.calls("iam.SimulatePrincipalPolicy")
+    arns = [one.params["ResourceArns"][0] for one in calls]
+    assert len(arns) == len(set(arns)), "one call a resource"
+    found = {(action, arn) for one, arn in zip(calls, arns, strict=True) for action in one.params["ActionNames"]}
+    ours = {(action, arn) for action, arn in found if action not in (access.HAND_OVER, access.MAKE_SERVICE_ROLE)}
+    where = place(stack)
+    assert ours == {(need.action, where.arn(need.on)) for name in tables for need in NEEDS[name]}
+
+
+def test_every_table_is_of_some_settings() -> None:
+    assert {name for *_, tables in CASES.values() for name in tables} == NEEDS.keys()
+
+
+UNASKED = {
+    # What is looked at beforehand, and done without.
+    "ec2:GetSpotPlacementScores": "the plan's odds",
+    "servicequotas:GetAWSDefaultServiceQuota": "the plan's quotas",
+    "servicequotas:GetServiceQuota": "the plan's quotas",
+    "iam:SimulatePrincipalPolicy": "this very question",
+    "ecr:GetRepositoryPolicy": "who may pull another account's image",
+    "ec2:GetConsoleOutput": "what a person looks at when a machine never joined",
+    # What only somebody's wish takes, or a change of what is there: other labels, another version of gpubench.
+    "s3:DeleteObject": "gpubench destroy --results",
+    "s3:TagResource": "what the provider tags a bucket by where it may; else by PutBucketTagging",
+    **dict.fromkeys(
+        ("autoscaling:DeleteTags", "ec2:DeleteTags", "ecs:UntagResource", "iam:UntagRole", "logs:UntagResource"),
+        "other labels",
+    ),
+    **dict.fromkeys(
+        (
+            "ec2:CreateLaunchTemplateVersion", "ec2:DeleteRoute", "ec2:ModifyLaunchTemplate",
+            "ec2:ModifySubnetAttribute", "ec2:ModifyVpcEndpoint", "ec2:RevokeSecurityGroupIngress",
+            "ecs:UpdateCapacityProvider", "ecs:UpdateCluster", "iam:UpdateAssumeRolePolicy", "iam:UpdateRole",
+            "secretsmanager:UpdateSecret",
+        ),
+        "a change of what is there",
+    ),
+    "ec2:DisassociateAddress": "an address that a refresh has seen at its gateway",
+}  # fmt: skip
+
+
+def test_the_policy_of_the_guide_has_what_is_asked_about_and_little_else() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "ecs.md").read_text(encoding="utf-8")
+    (written,) = re.findall(r"^```json policy\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)
+    where = place(settings())
+    asked = {(need.action, where.arn(need.on)) for needs in NEEDS.values() for need in needs}
+    asked |= {(access.HAND_OVER, where.role(one)) for one in ALL_ROLES}
+    asked |= {(access.MAKE_SERVICE_ROLE, where.service_role(one)) for one in access.SERVICE_ROLES}
+    # The guide's own names of a bucket and a repository.
+    asked = {(a, on.replace(":::bench", ":::my-gpubench").replace("/bench", "/gpubench")) for a, on in asked}
+    in_vain = [
+        (statement["Sid"], action)
+        for statement in json.loads(written)["Statement"]
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+        if action not in UNASKED and not any(_covers(statement, action, *one) for one in asked)
+    ]
+    assert in_vain == [], "allowed, and neither asked about nor explained"
+    allowed = {action for statement in json.loads(written)["Statement"] for action in statement["Action"]}
+    assert UNASKED.keys() <= allowed and not UNASKED.keys() & {action for action, _ in asked}
+
+
+def _covers(statement: Mapping[str, Any], pattern: str, action: str, on: str) -> bool:
+    resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+    return fnmatchcase(action, pattern) and any(fnmatchcase(on, one) for one in resources)
+
+
+def test_who_may_nothing_of_a_thing_that_is_not_needed_is_not_stopped(asked: Asking) -> None:
+    denied = dict.fromkeys(
+        ("s3:CreateBucket", "s3:PutBucketPolicy", "ecr:CreateRepository", "ecr:PutImage"), "implicitDeny"
+    )
+    asked.server.answers.update(repository_of(""))
+    asked.server.answers["iam.SimulatePrincipalPolicy"] = simulator(denied)
+    assert missing(grants(asked, settings(registry=REGISTRY))) == {}
+    asked.server.answers.update({"s3.HeadBucket": NONE, **NO_REPOSITORY, **NO_IMAGE})
+    found = missing(grants(asked, settings(registry=REGISTRY, benchmark=BUILT), BUILT["image"]))
+    assert found.keys() == denied.keys()
+
+
+def test_an_action_that_is_missing_on_two_resources_is_told_once(asked: Asking) -> None:
+    asked.server.answers["iam.SimulatePrincipalPolicy"] = simulator({"ec2:CreateTags": "implicitDeny"})
+    found = [one for one in grants(asked) if not one.granted]
+    assert [one.permission for one in found] == ["ec2:CreateTags"]
+    assert policy(found[0].mend)["Statement"][0]["Action"] == ["ec2:CreateTags"]
+
+
+def test_what_is_too_long_for_a_users_own_policies_becomes_one_apart(asked: Asking) -> None:
+    every = {need.action: "implicitDeny" for needs in NEEDS.values() for need in needs}
+    asked.server.answers["iam.SimulatePrincipalPolicy"] = simulator(every)
+    mend = grants(asked)[0].mend
+    made, _, attached = mend.partition(" && ")
+    document = json.dumps(policy(made), separators=(",", ":"))
+    assert 2048 < len(document) <= 6144  # IAM's quotas: a user's own policies together, and a policy apart
+    name = shlex.split(made)[shlex.split(made).index("--policy-name") + 1]
+    assert shlex.split(attached, comments=True) == [
+        "aws", "iam", "attach-user-policy", "--user-name", "ann", "--policy-arn",
+        f"arn:aws:iam::{ACCOUNT}:policy/{name}",
+    ]  # fmt: skip
+
+
+def test_an_answer_takes_three_round_trips(asked: Asking) -> None:
+    asked.server.answers.update({**NO_ROLES, **repository_of(STACK), **bucket_of(STACK)})
+    asked.server.answers["sts.GetCallerIdentity"] = {
+        "Account": ACCOUNT, "Arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/bench/ann",
+    }  # fmt: skip
+    stack = settings({"tier": "a10g"}, {"tier": "cpu"}, registry=REGISTRY, benchmark=BUILT)
+    grants(asked, stack, BUILT["image"])  # the clients are made
+    asked.server.asked.clear()
+    asked.server.latency_s = 0.3
+    grants(asked, stack, BUILT["image"])
+    assert asked.server.rounds() <= 3

@@ -360,6 +360,103 @@ def test_an_encoded_refusal_is_decoded() -> None:
     assert "iam:PassRole" in classify("UnauthorizedOperation: You are not authorized to perform this operation.").mend
 
 
+TASK = "ResourceInitializationError: unable to pull secrets or registry auth: "
+FAILED = f"{TASK}execution resource retrieval failed: unable to retrieve "
+LOGGER = "ResourceInitializationError: failed to validate logger args: create stream has been retried 1 times: "
+SESSION = "arn:aws:sts::123456789012:assumed-role/gpubench-aws-execution/0123"
+CHECK = "Please check your task network configuration."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # aws/copilot-cli#5927
+        f"{TASK}The task cannot pull registry auth from Amazon ECR: There is a connection issue between the task and "
+        "Amazon ECR. Check your task network configuration. RequestError: send request failed caused by: Post "
+        '"https://api.ecr.us-east-1.amazonaws.com/": dial tcp 172.40.1.94:443: i/o timeout',
+        # Releem/releem-agent#195
+        f"{FAILED}secret from asm: service call has been retried 5 time(s): failed to fetch secret arn:aws:"
+        "secretsmanager:us-west-2:*:secret:DBPasswordSecret-* from secrets manager: RequestCanceled: request context "
+        f"canceled caused by: context deadline exceeded. {CHECK}",
+        # hashicorp/terraform-provider-aws#33044, aws-samples/generative-ai-sagemaker-cdk-demo#4
+        f"{FAILED}secrets from ssm: service call has been retried 5 time(s): RequestCanceled: request context canceled "
+        f"caused by: context deadline exceeded. {CHECK}",
+        f"{FAILED}ecr registry auth: service call has been retried 3 time(s): RequestError: send request failed caused "
+        f'by: Post "https://api.ecr.us-west-2.amazonaws.com/": dial tcp 34.223.27.76:443: i/o timeout. {CHECK}',
+        # aws/aws-app-mesh-examples#413, as ECS cuts it off
+        f"{FAILED}ecr registry auth: service call has been retried 5 time(s): RequestError: send request failed caused "
+        "by: Post https://api.ecr....",
+        f'{LOGGER}failed to create Cloudwatch log stream: RequestError: send request failed caused by: Post "https:'
+        '//logs.us-east-1.amazonaws.com/": dial tcp 52.94.0.1:443: i/o timeout : exit status 1',
+    ],
+)
+def test_a_task_without_a_way_out_is_mended_in_the_network(text: str) -> None:
+    failure = classify(text, SOMEWHERE["ecs"])
+    assert (failure.cause, failure.code) == (Cause.BAD_REQUEST, "ResourceInitializationError")
+    assert "gpubench:aws: {network: nat}" in failure.mend and "NAT gateway" in failure.mend
+    assert "aws ec2 describe-route-tables --region us-" in failure.mend
+
+
+@pytest.mark.parametrize(
+    ("text", "action"),
+    [
+        (f"{FAILED}ecr registry auth: service call has been retried 1 time(s): ", "ecr:GetAuthorizationToken"),
+        (
+            f"{FAILED}secret from asm: service call has been retried 1 time(s): failed to fetch secret arn:aws:"
+            "secretsmanager:us-east-1:123456789012:secret:x from secrets manager: ",
+            "secretsmanager:GetSecretValue",
+        ),
+        (f"{LOGGER}failed to create Cloudwatch log stream: ", "logs:CreateLogStream"),
+    ],
+)
+def test_a_task_whose_role_lacks_an_action_is_mended_in_the_role(text: str, action: str) -> None:
+    denied = f"AccessDeniedException: User: {SESSION} is not authorized to perform: {action} on resource: *"
+    failure = classify(text + denied, SOMEWHERE["ecs"])
+    assert (failure.cause, failure.permission, failure.principal) == (Cause.PERMISSION, action, SESSION)
+    assert action in failure.mend and "the role gpubench-aws-execution" in failure.mend
+    assert SESSION not in failure.mend, "a session has no policies"
+
+
+def test_managed_instances_without_a_type_name_the_setting() -> None:
+    text = (
+        "An error occurred (ClientException) when calling the CreateCapacityProvider operation: No instance types "
+        "satisfy the instance requirements specified in the Managed Instances capacity provider."
+    )
+    where = replace(SOMEWHERE["ecs"], machine_types=("p5.48xlarge", "p5e.48xlarge"))
+    failure = classify(text, where)
+    assert failure.cause is Cause.BAD_REQUEST
+    assert "this rung's machine_types (p5.48xlarge, p5e.48xlarge) in us-east-1" in failure.mend
+    assert "--region us-east-1 --filters Name=instance-type,Values=p5.48xlarge,p5e.48xlarge" in failure.mend
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # port-labs/ocean#854, terraform-community-modules/tf_aws_nat#13, garnaat/kappa#17
+        "creating IAM Role (gpubench-aws-task): operation error IAM: CreateRole, https response error StatusCode: 409, "
+        "RequestID: 277306c3-5a41-457c-bb14-6b6165485cdb, EntityAlreadyExists: Role with name gpubench-aws-task "
+        "already exists.",
+        "Error creating IAM Role nat_ha_role: EntityAlreadyExists: Role with name nat_ha_role already exists.\n"
+        "\tstatus code: 409, request id: 43a59824-7dc3-11e7-95b1-c9abba16805b",
+        "An error occurred (EntityAlreadyExists) when calling the CreateRole operation: Role with name x already "
+        "exists.",
+        "creating CloudWatch Logs Log Group (/gpubench/aws): operation error CloudWatch Logs: CreateLogGroup, https "
+        "response error StatusCode: 400, RequestID: x, ResourceAlreadyExistsException: The specified log group already "
+        "exists",
+        # GoogleCloudPlatform/reg-reporting-blueprint#104
+        "Error creating service account: googleapi: Error 409: Service account builder already exists within project "
+        'projects/regrep-test.\nDetails:\n[\n{\n"@type": "type.googleapis.com/google.rpc.ResourceInfo",\n'
+        '"resourceName": "projects/regrep-test/serviceAccounts/builder@regrep-test.iam.gserviceaccount.com"\n}\n]\n'
+        ", alreadyExists",
+    ],
+)
+def test_what_a_stack_of_the_same_name_made_is_a_matter_of_names(text: str) -> None:
+    failure = classify(text)
+    assert failure.cause is Cause.BAD_REQUEST and not failure.others
+    assert "Another stack of this name" in failure.mend
+    assert "pulumi stack init OTHER" in failure.mend and "pulumi login" in failure.mend
+
+
 def test_a_disabled_api_and_a_policy_are_named() -> None:
     off = (
         "Compute Engine API has not been used in project 123456789012 before or it is disabled. Enable it by visiting "

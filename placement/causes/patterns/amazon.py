@@ -610,7 +610,38 @@ REQUESTS = (
         Scope.PROJECT,
         ("no instance types satisfy the instance requirements",),
         "ECS managed instances",
-        "Widen the instance requirements of the capacity provider.",
+        mends.no_instance_types,
+    ),
+    Pattern(
+        "ResourceInitializationError",
+        Cause.BAD_REQUEST,
+        Scope.PROJECT,
+        (
+            r"check your (?:\w+ )?network configuration",
+            "connection issue between the task and",
+            (
+                "unable to (?:retrieve|get|pull) (?:ecr |private )?(?:registry auth|secrets?)"
+                "(?: from (?:asm|ssm))?: [^;]{0,200}?"
+                "(?:requesterror|requestcanceled|deadline exceeded|i/o timeout)"
+            ),
+            "failed to create cloudwatch log (?:stream|group): (?:requesterror|requestcanceled)",
+        ),
+        "aws/copilot-cli#5927; Releem/releem-agent#195; aws-samples/generative-ai-sagemaker-cdk-demo#4; "
+        "https://docs.aws.amazon.com/AmazonECS/latest/developerguide/resource-initialization-error.html",
+        mends.no_way,
+    ),
+    Pattern(
+        "EntityAlreadyExists",
+        Cause.BAD_REQUEST,
+        Scope.PROJECT,
+        (
+            r"\bentityalreadyexists(?:exception)?\b",
+            r"(?:role with name|instance profile) [\w+=,.@-]+ already exists",
+            r"\bresourcealreadyexistsexception: the specified log group already exists",
+            r"\bpullthroughcacherulealreadyexistsexception\b",
+        ),
+        "terraform-aws-modules/terraform-aws-ecs#363; port-labs/ocean#854; milliHQ/terraform-aws-next-js#326",
+        mends.TAKEN,
     ),
     Pattern(
         "InvalidParameter",
@@ -653,7 +684,6 @@ REQUESTS = (
             "launch template[^.]{0,80}(?:does not exist|is invalid|not found)",
             "not a valid taskdefinition",
             "must be less than the autoscaling group",
-            r"check your (?:\w+ )?network configuration",
             r"operation is not available (?:in|for|to) your account\b",
         ),
         _EC2 + "; sassoftware/viya4-iac-aws#271; kestra-io/plugin-aws#504",

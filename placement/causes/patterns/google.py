@@ -738,6 +738,14 @@ REQUESTS = (
         "import it into the stack.",
     ),
     Pattern(
+        "alreadyExists",
+        Cause.BAD_REQUEST,
+        Scope.PROJECT,
+        (r"service account [\w.@-]+ already exists within project",),
+        "hashicorp/terraform-provider-google#19112; GoogleCloudPlatform/marketing-analytics-jumpstart#200",
+        mends.TAKEN,
+    ),
+    Pattern(
         "INVALID_FIELD_VALUE",
         Cause.BAD_REQUEST,
         Scope.PROJECT,
