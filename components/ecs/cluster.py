@@ -17,9 +17,10 @@ import pulumi_aws as aws
 from catalog import Purchase
 from components import boot_disk
 from components.ecs import images, names
+from components.ecs.kinds import Runs
 from components.ecs.network import RunNetwork
 from components.ecs.roles import RunRoles
-from components.ecs.task import Runs, TaskArgs, task_definition
+from components.ecs.task import TaskArgs, task_definition
 from components.interface import CapacityComponent
 
 _USER_DATA = Path(__file__).with_name("user_data.sh")
@@ -92,12 +93,13 @@ class EcsGpuCluster(CapacityComponent):
         super().__init__("gpubench:index:EcsGpuCluster", name, {}, opts)
         self._args, self._prefix, self._tail = args, name, names.tail(args.base_name)
         self._tags = names.tags({**args.labels, "Name": args.base_name})
-        managed = args.managed_instances and args.purchase is not Purchase.RESERVED
+        runs = Runs.of(args.machine_types, args.purchase, managed_instances=args.managed_instances)
+        managed = runs is Runs.MANAGED
         self.cluster = cluster(self._named("cluster"), args.base_name, args.region, self._tags, self._child())
         self.definition = task_definition(
             self._named("task"),
             args.task,
-            Runs.MANAGED if managed else Runs.EC2,
+            runs,
             base=args.base_name,
             region=args.region,
             log_group=names.log_group(args.stack),

@@ -13,9 +13,10 @@ from catalog import Purchase
 from components import boot_disk
 from components.ecs import images, names
 from components.ecs.cluster import clock, cluster
+from components.ecs.kinds import Runs
 from components.ecs.network import RunNetwork
 from components.ecs.roles import RunRoles
-from components.ecs.task import Runs, TaskArgs, task_definition
+from components.ecs.task import TaskArgs, task_definition
 from components.interface import CapacityComponent
 
 ON_DEMAND, SPOT = "FARGATE", "FARGATE_SPOT"

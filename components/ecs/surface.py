@@ -21,12 +21,12 @@ import pulumi
 import results_folder
 from benchmark_job.bucket import Bucket, BucketError, Fetch
 from benchmark_job.order import RunOrder
-from catalog import Purchase
 from catalog.repositories import ecr_repository_of
 from components import boot_disk, following, image_digest, sdk
 from components.ecs import images, names
 from components.ecs import sweep as sweeping
 from components.ecs.api import AwsError, EcsApi, StopOrder, TaskOrder
+from components.ecs.kinds import Runs
 from components.ecs.watch import Watch
 from components.interface import (
     ATTEMPT_LABEL,
@@ -144,7 +144,7 @@ def declare_standing(name: str, standings: Standings, opts: pulumi.ResourceOptio
             labels=standings.labels,
             network=settings.aws.network,
             managed_instances=settings.aws.managed_instances,
-            clock=any(_is_clocked(rung, settings) for rung in standings.rungs),
+            clock=not all(_runs(rung, settings).ends_by_itself for rung in standings.rungs),
             uploader_image=settings.aws.uploader_image,
             bucket_exists=there.bucket,
             bucket_ours=there.bucket_ours,
@@ -197,7 +197,7 @@ def declare(name: str, capacity: Capacity, opts: pulumi.ResourceOptions) -> pulu
         opts,
     )
     volume_gb = aws.volume_gb or boot_disk.size_gb(capacity.image_gb(), system_gb=images.SYSTEM_GB)
-    if rung.machine_types[0].startswith(names.FARGATE):
+    if _runs(rung, settings) is Runs.FARGATE:
         return EcsFargateTask(
             name,
             EcsFargateTaskArgs(
@@ -244,10 +244,8 @@ def declare(name: str, capacity: Capacity, opts: pulumi.ResourceOptions) -> pulu
     )
 
 
-def _is_clocked(rung: Rung, settings: Settings) -> bool:
-    """Whether no machine's own timer ends the rung's tasks, and so a schedule has to."""
-    on_fargate = rung.machine_types[0].startswith(names.FARGATE)
-    return on_fargate or (settings.aws.managed_instances and rung.purchase is not Purchase.RESERVED)
+def _runs(rung: Rung, settings: Settings) -> Runs:
+    return Runs.of(rung.machine_types, rung.purchase, managed_instances=settings.aws.managed_instances)
 
 
 def _uploader_image(settings: Settings, account: str, region: str, stack: str) -> str | None:

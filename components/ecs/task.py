@@ -9,7 +9,6 @@ import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.ecs import images, names
+from components.ecs.kinds import Runs
 from components.ecs.roles import RunRoles
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent.parent
@@ -62,14 +62,6 @@ _ULIMITS = [
     {"name": "memlock", "softLimit": -1, "hardLimit": -1},
     {"name": "stack", "softLimit": _STACK, "hardLimit": _STACK},
 ]
-
-
-class Runs(StrEnum):
-    """What a task is placed on; as `requiresCompatibilities` says it."""
-
-    EC2 = "EC2"
-    FARGATE = "FARGATE"
-    MANAGED = "MANAGED_INSTANCES"
 
 
 @dataclass(frozen=True, kw_only=True)
