@@ -137,6 +137,9 @@ class RunProvider(ResourceProvider):
         if surface.UPLOADS:
             name = order.attempt  # as in the bucket, where another clone finds it
         folder = run_folder / name
+        for left in run_folder.glob("[!.]*"):  # of an update that was killed before it had begun anything
+            with contextlib.suppress(OSError):
+                left.rmdir()
         folder.mkdir(exist_ok=surface.UPLOADS)
         os.utime(folder)  # one that a killed update left is gone on with: a stop that was asked of that one is over
         execution = Execution(

@@ -350,3 +350,16 @@ def test_after_a_killed_supervisor_the_next_create_makes_exactly_one_complete_ru
     provider.create(order)
     sealed = [results_folder.read_manifest(folder) is not None for folder in _attempts(order)]
     assert sorted(sealed) == [False, True]
+
+
+def test_what_a_killed_update_had_not_begun_leaves_no_trace(provider: Provider, order: dict[str, Any]) -> None:
+    """Killed between the attempt's folder and its first file; a folder with anything in it stays."""
+    run = Path(order["store"]) / "runs" / order["run"]
+    for name in ("20261121T101010.100Z-aaaa", "20261121T101010.200Z-bbbb"):
+        (run / name).mkdir(parents=True)
+    begun = run / "20261121T101010.200Z-bbbb"
+    (begun / "measurements.jsonl").write_text("{}\n")
+    order["env"]["SCRIPT"] = _MEASURES
+    provider.create(order)
+    found = _attempts(order)
+    assert len(found) == 2 and begun in found
