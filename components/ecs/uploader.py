@@ -68,6 +68,7 @@ from results_folder import Cause, ResultsFolder, Status
 
 if TYPE_CHECKING:
     from botocore.config import Config
+    from botocore.exceptions import ClientError
 
 BENCHMARK = "benchmark"  # the container's name in the task definition
 
@@ -227,17 +228,16 @@ class Printed(threading.Thread):
     def __init__(self, log: Log, where: Callable[[], Stream | None], every_s: float) -> None:
         super().__init__(daemon=True)
         self._log, self._where, self._every_s = log, where, every_s
-        self._ended, self._closed = threading.Event(), threading.Event()
+        self._ended, self._closed, self._lock = threading.Event(), threading.Event(), threading.Lock()
         self._client: Any = None
-        self._token = ""
-        self._refused = False
+        self._token, self._taken, self._skipped = "", 0, 0
+        self._why, self._denied_at = "", 0.0
 
     def run(self) -> None:
-        while not self._ended.wait(self._every_s) and not self._refused:
+        while not self._ended.wait(self._every_s):
             self._read()
-        until = time.monotonic() + PRINTED_S
-        quiet_since = time.monotonic()
-        while not (self._refused or self._closed.is_set()) and time.monotonic() < until:
+        until, quiet_since = time.monotonic() + PRINTED_S, time.monotonic()
+        while not self._closed.is_set() and time.monotonic() < until:
             if self._read():
                 quiet_since = time.monotonic()
             if time.monotonic() - quiet_since >= QUIET_S:
@@ -248,31 +248,56 @@ class Printed(threading.Thread):
         """The benchmark prints no more: read the rest of it. Nothing comes into the log after this has returned."""
         self._ended.set()
         self.join(max(0.0, within_s))
-        self._closed.set()  # one that still hangs comes too late
-        self._log.flush()
+        with self._lock:  # one that still hangs comes too late
+            self._closed.set()
+            self._log.flush()
+            if self._why:
+                self._log.keep(f"gpubench: what the benchmark prints can't be read: {self._why}\n".encode())
 
     def _read(self) -> bool:
         """Whether anything new has come."""
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
-        if (stream := self._where()) is None:
+        stream = self._where()
+        if stream is None or (self._denied_at and time.monotonic() > self._denied_at + GRANT_S):
             return False
         found = False
         try:
-            while page := self._page(stream):
-                if self._closed.is_set():
-                    return False
-                found = True
-                for line in page:
-                    self._log.feed(f"{line}\n".encode(errors="replace"))
+            while not self._closed.is_set():
+                before = self._token
+                found = self._take(self._page(stream)) or found
+                self._why, self._denied_at = "", 0.0
+                if self._token == before:  # and nothing else says that this is the end
+                    break
         except ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", ""))
-            if code not in (_NO_STREAM, *_PASSING, *_BUSY):
-                self._refused = True
-                self._log.keep(f"gpubench: what the benchmark prints can't be read: {error}\n".encode())
-        except BotoCoreError:
-            pass  # the next time
+            self._heed(error)
+        except (BotoCoreError, ResponseParserError) as error:
+            self._why = str(error)  # the next time, or there is none
         return found
+
+    def _heed(self, error: ClientError) -> None:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        if code == _NO_STREAM:  # the container hasn't begun
+            return
+        self._why = str(error)
+        if code.startswith("AccessDenied"):
+            self._denied_at = self._denied_at or time.monotonic()  # a grant of a moment ago may not hold yet
+        elif code == _EXPIRED and self._token:
+            self._token, self._skipped = "", self._taken  # it holds for a day; so it is read anew from the beginning
+
+    def _take(self, lines: list[str]) -> bool:
+        """Add what is new; whether there is anything."""
+        seen = min(self._skipped, len(lines))
+        self._skipped -= seen
+        new = lines[seen:]
+        self._taken += len(new)
+        # A line that the log driver had to split is one again: neither a secret nor a record of JSON has a break in it.
+        data = "".join(line if _is_split(line) else f"{line}\n" for line in new).encode(errors="replace")
+        with self._lock:
+            if new and not self._closed.is_set():
+                self._log.feed(data)
+        return bool(new)
 
     def _page(self, stream: Stream) -> list[str]:
         """The lines that follow those that were read; none: there are none yet."""
@@ -288,8 +313,15 @@ class Printed(threading.Thread):
         return [str(one.get("message", "")).removesuffix("\n") for one in said.get("events") or []]
 
 
-_NO_STREAM = "ResourceNotFoundException"  # the container hasn't begun
-_BUSY = ("ThrottlingException", "ServiceUnavailableException", "InternalFailure")
+def _is_split(line: str) -> bool:
+    """Whether an event is so long that it is a piece of a line: https://github.com/moby/moby/issues/41794 (docker), and
+    https://github.com/aws/shim-loggers-for-containerd/issues/239 (Fargate).
+    """
+    size = len(line.encode(errors="replace"))
+    return size == 16 * 1024 or size >= 262_118
+
+
+_NO_STREAM, _EXPIRED = "ResourceNotFoundException", "InvalidParameterException"
 
 
 # --- the bucket -------------------------------------------------------------------------------------------------------
@@ -464,7 +496,7 @@ class Uploader:
                 say_failed(own)
         else:
             results.stamps = {**self._facts(), **self.orders.stamps}
-            status, cause = self._verdict(folder, exit_code, reason, refusal or log.tail)
+            status, cause = self._verdict(folder, exit_code, reason, refusal if reason == "refused" else log.tail)
             if not seal(results, self._uploads.log, status, exit_code, cause, self._seen.started_at or self._began):
                 return NOT_UPLOADED
         say("phase upload")

@@ -326,6 +326,38 @@ def test_what_is_printed_can_stay_away_and_no_run_fails_for_it(task: EcsTask) ->
     assert "unseen" not in log
 
 
+def test_what_fails_for_a_moment_ends_no_log(task: EcsTask) -> None:
+    """A new grant, a service that is down, and a place in the stream that AWS has forgotten."""
+    hiccups = [
+        "400 AccessDeniedException",
+        "503 InternalServerError",
+        "",
+        "",
+        "400 InvalidParameterException",
+        "dropped",
+    ]
+
+    def hiccup(request: Request) -> str:
+        mine = "Credential=AKIATASK/" in request.headers.get("authorization", "")
+        return hiccups.pop(0) if hiccups and mine and TARGET in request.headers else ""
+
+    task.door.hiccup = hiccup
+    task.env |= {"GPUBENCH_PAUSE_MS": "400", "GPUBENCH_GRANT_S": "20"}
+    task.benchmark = f'{MEASURE}while [[ ! -e "$HOME_/go" ]]; do sleep 0.01; done\n'
+    task.start()
+    task.start_benchmark()
+    task.prints("first")
+    task.wait_for(lambda: not hiccups)
+    task.prints("a long line, " + "x" * (16 * 1024 - 13 - len(SECRET) // 2) + SECRET[: len(SECRET) // 2])
+    task.prints(SECRET[len(SECRET) // 2 :] + " and its end", "last")
+    (task.home / "go").touch()
+    assert task.wait() == 0, task.said
+    task.home_again()
+    _, first, long, last = (task.home / "log").read_text().splitlines()
+    assert (first, last) == ("first", "last")
+    assert long.startswith("a long line, xxx") and long.endswith("xxx[secret] and its end"), "one line, as printed"
+
+
 _SEALS = """
 python3 -c '
 import json, os, sys, datetime, pathlib
