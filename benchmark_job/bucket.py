@@ -205,7 +205,12 @@ class Fetch:
         for name in names:
             if (match := _PART.fullmatch(name)) and _is_inside(match["file"]):
                 parts.setdefault(match["file"], set()).add(int(match["number"]))
-        wanted = [(file, number) for file, numbers in sorted(parts.items()) for number in self._in_order(file, numbers)]
+        wanted = [
+            (file, number)
+            for file, numbers in sorted(parts.items())
+            if file not in self._whole  # it stands for all its parts
+            for number in self._in_order(file, numbers)
+        ]
         for (file, number), data in zip(
             wanted, self.bucket._get([f"{path}/{part_name(file, number)}" for file, number in wanted]), strict=True
         ):

@@ -161,8 +161,8 @@ class RunProvider(ResourceProvider):
         finally:
             with contextlib.suppress(OSError):
                 folder.rmdir()  # empty: nothing was begun, and nothing is kept
-        stored = store.attempt(root, order.run, name)
         store.put_up(order.store, order.run, name)
+        stored = store.attempt(root, order.run, name)
         if not stored.complete:
             raise RunFailed(_failure_text(order, stored, execution.log, repeatable=not surface.UPLOADS))
         say(f"complete: {folder}")

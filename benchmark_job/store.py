@@ -111,8 +111,13 @@ def put_up(url: str, run: str, attempt: str) -> None:
     if "://" not in url:
         return
     here = run_folder(folder(url), run) / attempt
+    bucket = Bucket(url)
     with _explained():
-        Bucket(url).put(run, attempt, here, here.with_name(f"{attempt}.log"))
+        if not bucket.put(run, attempt, here, here.with_name(f"{attempt}.log")):
+            # Its machine has sealed it after all, between our last look and our own seal: what all others see counts.
+            with tempfile.TemporaryDirectory(prefix=f".{attempt}.", dir=here.parent) as made:
+                here.rename(Path(made) / "ours")
+                _fetch(bucket, run, here)
         _stored(here).touch()
 
 

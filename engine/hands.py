@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from catalog import Surface
 
 
+_NO_MACHINE = (Cause.CAPACITY, Cause.QUOTA, Cause.NOT_OFFERED)
+"""Causes of attempts that never measured anything."""
+
+
 class EngineHands:
     """One stack's hands. ``interrupted``: whether a person has asked to stop."""
 
@@ -92,8 +96,9 @@ class EngineHands:
         """See `placement.walk.Hands`. What a machine of its own has measured, and nobody sealed, is kept."""
         surface = self._surface(attempt)
         surface.sweep(attempt)
-        if attempt.obtained and attempt.failure and attempt.id not in self._given_up:
-            _keep(attempt, self._settings, surface, attempt.failure)
+        failure = attempt.failure
+        if failure and failure.cause not in _NO_MACHINE and attempt.id not in self._given_up:
+            _keep(attempt, self._settings, surface, failure)
 
     def give_up(self, attempt: Attempt, why: str) -> None:
         """See `placement.walk.Hands`."""

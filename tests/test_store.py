@@ -202,6 +202,24 @@ def test_a_manifest_that_came_meanwhile_stays(clones: tuple[Clone, Clone], url: 
     assert contents(store.run_folder(root, RUN) / "half") == contents(tmp_path / "machine")
 
 
+def test_of_two_seals_the_first_in_the_bucket_is_what_everybody_has(
+    clones: tuple[Clone, Clone], url: str, tmp_path: Path
+) -> None:
+    """A machine on notice seals its run between this clone's last look and its own seal of what it had."""
+    root, left = clones[0].enter(), Left(url, "half")
+    here = store.run_folder(root, RUN) / "half"
+    for folder, text in ((here, "ours"), (tmp_path / "machine", "the machine's own")):
+        folder.mkdir(parents=True)
+        (folder / "lines").write_text("one\n")
+        sealed_as(text)(RUN, folder, (datetime.now(UTC), datetime.now(UTC)))
+    left.put(part_name("lines", 1), b"one\n")
+    left.put(results_folder.MANIFEST, (tmp_path / "machine" / results_folder.MANIFEST).read_bytes())
+    store.put_up(url, RUN, "half")
+    assert said_of(root) == "the machine's own"
+    assert contents(here) == contents(tmp_path / "machine")
+    assert not list(here.parent.glob(".half.*")), "nothing is left of ours"
+
+
 def test_where_nothing_was_left_nothing_is_made(clones: tuple[Clone, Clone], url: str) -> None:
     root = clones[0].enter()
     Left(url, "other").put(part_name("lines", 1), b"one\n")
