@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,10 +14,10 @@ from benchmark_job import store
 from benchmark_job.attempting import Attempting, only_retrying
 from benchmark_job.due import orders as orders_of
 from benchmark_job.due import results_of
-from benchmark_job.order import RunOrder, job_digest, run_orders
+from benchmark_job.order import PROJECT_ROOT, RunOrder, job_digest, run_orders
 from benchmark_job.run_resource import Run
 from catalog import Surface
-from components import image_digest
+from components import boot_disk, image_digest
 from components.image_build import ImageNotBuilt
 from components.interface import (
     ATTEMPT_LABEL,
@@ -221,16 +220,16 @@ def _capacity(
 
 
 def _image_gb(image: str | None) -> float | None:
-    """How large the image is, of its registry. Raises RunError where that doesn't answer: see `compressed_gb`."""
+    """How large the image is, if its registry says so. A machine may pull what we may not look at."""
     if image is None or "@" not in image or rehearsal.is_on():
         return None
-    preview = pulumi.runtime.is_dry_run()
     try:
-        return image_digest.compressed_gb(image, sleep=(lambda _: None) if preview else time.sleep)
+        return image_digest.compressed_gb(image, PROJECT_ROOT / ".gpubench" / "image-sizes")
     except SurfaceError as error:
-        if not preview:
-            raise pulumi.RunError(str(error)) from error
-        pulumi.log.warn(f"{error}. This preview assumes the default")
+        pulumi.log.warn(
+            f"{error}. The machine's disk has its default size, {boot_disk.DEFAULT_GB} GB, unless you say how large "
+            "it has to be: gpubench:google: {boot_disk_gb: N}, gpubench:aws: {volume_gb: N}"
+        )
         return None
 
 

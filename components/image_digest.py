@@ -8,7 +8,9 @@ import json
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.interface import SurfaceError
@@ -120,21 +122,21 @@ def pull_through(
         pull.read("blobs", part)
 
 
-def compressed_gb(
-    image: str, *, scheme: str | None = None, sleep: Callable[[float], None] = time.sleep
-) -> float | None:
-    """How much a machine (linux/amd64) pulls of an image, in GB of 10^9 bytes; None: who asks may not know.
+def compressed_gb(image: str, known: Path, *, scheme: str | None = None) -> float:
+    """How much a machine (linux/amd64) pulls of an image, in GB of 10^9 bytes. Raises SurfaceError.
 
-    A disk's size goes by it, so an answer that only fails for now must not pass for none: that raises SurfaceError.
-    ``image``: by its digest.
+    ``image``: by its digest. ``known``: a folder for what was once answered: a digest's content doesn't change, and
+    some registries count each question as a pull (https://docs.docker.com/docker-hub/usage/pulls/).
     """
-    pull = _Pull(image, scheme, time.monotonic, sleep, fails=_unsized, appears_s=0.0)
-    try:
-        return sum(pull.parts().values()) / 1e9
-    except SurfaceError as error:
-        if error.cause is Cause.TRANSIENT:
-            raise
-        return None
+    answer = known / image.partition("@")[2].replace(":", "-")
+    with suppress(OSError, ValueError):
+        return float(answer.read_text())
+    pull = _Pull(image, scheme, time.monotonic, lambda _: None, fails=_unsized, appears_s=0.0, tries=1)
+    found = sum(pull.parts().values()) / 1e9
+    with suppress(OSError):  # it is asked again then
+        known.mkdir(parents=True, exist_ok=True)
+        answer.write_text(f"{found}\n")
+    return found
 
 
 @dataclass
@@ -142,7 +144,7 @@ class _Pull:
     """One pull of an image, by its digest, and since when.
 
     ``fails``: the error of an image, of which the registry does something, for a cause. ``appears_s``: how long what
-    isn't there is asked for.
+    isn't there is asked for; ``tries``: how often what fails otherwise is.
     """
 
     image: str
@@ -151,6 +153,7 @@ class _Pull:
     sleep: Callable[[float], None]
     fails: Callable[[str, str, Cause], SurfaceError]
     appears_s: float
+    tries: int = _TRIES
     begun: float = field(init=False)
     authorization: str = ""
 
@@ -212,7 +215,7 @@ class _Pull:
                 if error.cause is not Cause.TRANSIENT:
                     raise
                 failed, tries = error, tries + 1
-            if tries >= _TRIES or self._is_late():
+            if tries >= self.tries or self._is_late():
                 raise failed from None
             self.sleep(_PAUSE_S)
 
@@ -301,8 +304,7 @@ def _no_answer(image: str, what: str, cause: Cause) -> SurfaceError:
 
 def _unsized(image: str, what: str, cause: Cause) -> SurfaceError:
     return SurfaceError(
-        f"benchmark.image: how large {image} is can't be asked: its registry {what}. Try again, or say how large the "
-        "machine's disk has to be: gpubench:google: {boot_disk_gb: N}, gpubench:aws: {volume_gb: N}",
+        f"benchmark.image: how large {image} is isn't known: its registry {what}",
         cause,
     )
 

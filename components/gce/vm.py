@@ -171,8 +171,9 @@ class GpuVm(pulumi.ComponentResource):
             },
             **machine.properties,
             deletion_protection=False,
-            # It has a name of its own: its successor can't be made beside it.
-            opts=self._child(depends_on=self._before, delete_before_replace=True),
+            # It has a name of its own: its successor can't be made beside it. Its disk stays as it was made: a registry
+            # that says only now how large the image is must not cost this attempt its machine.
+            opts=self._child(depends_on=self._before, delete_before_replace=True, ignore_changes=["bootDisk"]),
         )
 
     def _group(self, machine: _Machine) -> gcp.compute.RegionInstanceGroupManager:
@@ -195,7 +196,7 @@ class GpuVm(pulumi.ComponentResource):
                 }
             ],
             **machine.properties,
-            opts=self._child(),
+            opts=self._child(ignore_changes=["disks"]),  # as a single machine's
         )
         return gcp.compute.RegionInstanceGroupManager(
             self._named("group"),
