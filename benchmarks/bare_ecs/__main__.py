@@ -50,7 +50,14 @@ execution = role(
         allow(["logs:CreateLogStream", "logs:PutLogEvents"], f"arn:aws:logs:*:{ACCOUNT}:log-group:/bare:*"),
     ],
 )
-task_role = role("task", "ecs-tasks.amazonaws.com", [allow(["s3:PutObject"], f"arn:aws:s3:::{BUCKET}/aws/runs/*")])
+task_role = role(
+    "task",
+    "ecs-tasks.amazonaws.com",
+    [
+        allow(["s3:PutObject"], f"arn:aws:s3:::{BUCKET}/aws/runs/*"),
+        allow(["logs:GetLogEvents"], f"arn:aws:logs:*:{ACCOUNT}:log-group:/bare:log-stream:*/benchmark/*"),
+    ],
+)
 role("clock", "scheduler.amazonaws.com", [allow(["ecs:StopTask"], f"arn:aws:ecs:*:{ACCOUNT}:task/bare-*")])
 
 bucket = aws.s3.Bucket("bucket", bucket=BUCKET, tags=TAGS, opts=pulumi.ResourceOptions(retain_on_delete=True))

@@ -61,7 +61,9 @@ EVERY_RUN = (
         "see what an attempt left",
         "ecs:ListTaskDefinitions",
         "autoscaling:DescribeAutoScalingGroups",
+        "autoscaling:DescribeScalingActivities",
         "ec2:DescribeAddresses",
+        "ec2:DescribeAvailabilityZones",
         "ec2:DescribeInstances",
         "ec2:DescribeLaunchTemplates",
         "ec2:DescribeNatGateways",
@@ -127,7 +129,6 @@ BY_GROUP = (
         "autoscaling:DeleteScheduledAction",
     ),
     *_all("*", "end the machine by the clock", "autoscaling:DescribeScheduledActions"),
-    *_all("*", "see why a group has no machine", "autoscaling:DescribeScalingActivities"),
 )
 """ON_MACHINES and BY_GROUP: of rungs with a machine that the stack's own group starts; ECS Managed Instances' are
 started by ECS's role."""

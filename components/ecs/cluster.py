@@ -188,7 +188,8 @@ class EcsGpuCluster(CapacityComponent):
             ),
             update_default_version=True,
             tags=self._tags,
-            opts=self._child(delete_before_replace=True),
+            # Its volume stays as it was made, whatever a registry says of the image's size in the next update.
+            opts=self._child(delete_before_replace=True, ignore_changes=["blockDeviceMappings"]),
         )
 
     def _group(self) -> aws.autoscaling.Group:
@@ -355,12 +356,17 @@ def ends_at(begun: datetime, wait_s: float, max_seconds: float) -> str:
 def clock(roles: RunRoles, begun: datetime, wait_s: float, max_seconds: float) -> dict[str, pulumi.Input[str]]:
     """When a task has to end that no machine's timer ends, and who ends it: the run has EventBridge Scheduler do so.
 
+    ``ends_at``: after the longest wait and the longest run; ``held_s``: so many seconds after it got its machine.
     Raises RunError for a stack without the role for it.
     """
     if roles.clock_role_arn is None:
         raise pulumi.RunError("a task without a machine of its own needs the stack's clock role")
     end = begun.astimezone(UTC) + timedelta(seconds=wait_s + max(_LEAST_S, max_seconds))
-    return {"ends_at": end.isoformat(timespec="seconds"), "clock_role": roles.clock_role_arn}
+    return {
+        "ends_at": end.isoformat(timespec="seconds"),
+        "held_s": str(max(_LEAST_S, max_seconds)),
+        "clock_role": roles.clock_role_arn,
+    }
 
 
 def _check(args: EcsGpuClusterArgs) -> None:

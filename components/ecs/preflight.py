@@ -80,7 +80,8 @@ class EcsPreflight:
 
     def __init__(self, api: AwsApi, stack: str, settings: Settings) -> None:
         self._api, self._stack, self._settings = api, stack, settings
-        self._rungs = [rung for rung in settings.ladder if rung.surface == Surface.ECS and rung.place.region]
+        declared = [settings.pinned_rung] if settings.pinned_rung else settings.ladder
+        self._rungs = [rung for rung in declared if rung.surface == Surface.ECS and rung.place.region]
         self._facts: Shared[_QuotaFacts] = Shared(FRESH_S)
 
     def ask(self, question: Question) -> Answer:

@@ -39,7 +39,7 @@ from components.interface import (
     SurfaceError,
 )
 from components.waiting import MachineGone, wait_for_capacity
-from placement.causes import Cause, Where
+from placement.causes import Cause, Where, classify
 from placement.clock import SystemClock
 from placement.ladder import Rung
 from placement.ledger import Attempt
@@ -350,11 +350,12 @@ def carry_out(api_: EcsApi, order: RunOrder, execution: Execution, control: Cont
         with suppress(MachineGone):  # what it left is sealed, and its last objects may come a moment later
             if order.handles.get("waits_for") == "task":
                 # Nothing asks for a machine but a task.
-                task = _run_task(api_, order, watch)
+                task = _run_task(api_, order, watch, came=came)
                 wait()
+                _clock(api_, order, task, held=True)
             else:
                 wait()
-                task = _run_task(api_, order, watch)
+                task = _run_task(api_, order, watch, came=came)
         following.follow(
             order,
             execution,
@@ -392,14 +393,22 @@ def _tell_to_stop(api_: EcsApi, order: RunOrder, task: str) -> bool:
     return bool(task)
 
 
-def _run_task(api_: EcsApi, order: RunOrder, watch: Watch) -> str:
+def _run_task(api_: EcsApi, order: RunOrder, watch: Watch, *, came: bool) -> str:
     """Start the run's task, or find it; its ARN. Raises SurfaceError with what it was refused for.
 
     Where no machine ends it, it is given an end in the same breath: what can't be ended by the clock isn't left to run.
+    When the attempt's time is over, no task is started any more; one that lives is followed, and empty means that it
+    has gone (``came``: and left something).
     """
     base, handles = names.base_name(order.attempt), order.handles
-    end = datetime.fromisoformat(handles["ends_at"]) if "ends_at" in handles else None
+    end = _end(order)
     if end is not None and end.timestamp() < time.time() + _LEAST_S:
+        there = _said(partial(api_.tasks, str(order.region), base, order.attempt))
+        if living := [one for one in there if one.lives]:
+            watch.follow(living[-1])
+            return living[-1].arn
+        if there or came:
+            return ""
         raise SurfaceError(f"the time of attempt {order.attempt} is over ({end:%Y-%m-%d %H:%M} UTC)", Cause.INTERRUPTED)
     stamps = json.dumps(dict(order.stamps), sort_keys=True)
     task = TaskOrder(
@@ -425,19 +434,50 @@ def _run_task(api_: EcsApi, order: RunOrder, watch: Watch) -> str:
     if not started.tasks:
         raise SurfaceError(_said(partial(watch.why_refused, started.refusals)))
     arn = started.tasks[0].arn
-    if end is not None:
-        stop = StopOrder(
-            region=str(order.region),
-            name=names.schedule(base, order.run),
-            cluster=base,
-            task=arn,
-            at=end,
-            role=handles["clock_role"],
-            reason="gpubench: the attempt's time is over",
-        )
-        _with_new_role(partial(api_.stop_later, stop))
+    _clock(api_, order, arn, held=False)
     watch.follow(started.tasks[0])
     return arn
+
+
+def _end(order: RunOrder) -> datetime | None:
+    """When AWS's clock has to have ended the attempt's tasks; None: its machine ends by itself."""
+    return datetime.fromisoformat(order.handles["ends_at"]) if "ends_at" in order.handles else None
+
+
+def _clock(api_: EcsApi, order: RunOrder, task: str, *, held: bool) -> None:
+    """Have a task (its ARN; empty: none) stopped by the clock, if no machine ends it; if that can't be, stop it now.
+
+    ``held``: it has got its machine just now, and may hold it for its time; else at the end of its wait and that time.
+    Raises SurfaceError.
+    """
+    end = _end(order)
+    if end is None or not task:
+        return
+    base, at = names.base_name(order.attempt), end
+    if held:
+        at = min(end, datetime.fromtimestamp(time.time() + float(order.handles["held_s"]), UTC))
+    stop = StopOrder(
+        region=str(order.region),
+        name=names.schedule(base, f"{order.run} held" if held else order.run),
+        cluster=base,
+        task=task,
+        at=at,
+        role=order.handles["clock_role"],
+        reason="gpubench: the attempt's time is over",
+    )
+    where = Where(surface="ecs", project=order.project, region=order.region)
+    until = time.monotonic() + _NEW_ROLE_S
+    while True:
+        try:
+            _said(partial(api_.stop_later, stop))
+            return
+        except SurfaceError as error:
+            passes = _NEW_ROLE.search(str(error)) or classify(str(error), where).cause is Cause.TRANSIENT
+            if not passes or time.monotonic() > until:
+                with suppress(SurfaceError):
+                    _said(partial(api_.stop_task, stop.region, base, task, "gpubench: the clock can't end it"))
+                raise
+        time.sleep(following.POLL_S)
 
 
 def _with_new_role(ask: Callable[[], T]) -> T:

@@ -32,16 +32,18 @@ _BEFORE = {
     ResourceKind.TEMPLATE: 1,
     ResourceKind.INTERFACE: 1,
     ResourceKind.ADDRESS: 1,
-    ResourceKind.SCHEDULE: 1,
     ResourceKind.CLUSTER: 2,
     ResourceKind.SECURITY_GROUP: 2,
     ResourceKind.SUBNET: 2,
     ResourceKind.GATEWAY: 2,
+    ResourceKind.SCHEDULE: 3,  # a cluster that is gone has no task that it could still have to end
     ResourceKind.ROUTE_TABLE: 3,
     ResourceKind.VPC: 4,
 }
 MACHINES = (str(ResourceKind.TASK), str(ResourceKind.GROUP), str(ResourceKind.INSTANCE))
 """What `Swept.left` begins with where something that costs by its machine is left."""
+
+_RUNS = (str(ResourceKind.TASK), str(ResourceKind.CLUSTER))
 
 _BUSY = frozenset(
     {
@@ -99,6 +101,8 @@ def sweep(
     found = api.resources(region, tag_of(attempt), base_name(attempt.id))
     for rank in sorted(set(_BEFORE.values())):
         now = [one for one in found if _BEFORE[one.kind] == rank]
+        if any(what.startswith(_RUNS) for what, _ in left):
+            now = [one for one in now if one.kind is not ResourceKind.SCHEDULE]
         calls = [partial(_take, api, one, deadline, clock, sleep) for one in now]
         for one, (was_there, failed) in zip(now, side_by_side(calls), strict=True):
             if failed:
@@ -116,15 +120,17 @@ def shrink(api: EcsApi, region: str, attempt: str) -> None:
     goes when they were told to stop. Does nothing where nothing is. Raises AwsError.
     """
     base, tag = base_name(attempt), (ATTEMPT_LABEL, attempt.lower())
-    tasks = [one for one in api.tasks(region, base, attempt) if one.lives and one.desired != "STOPPED"]
-    side_by_side([partial(api.stop_task, region, base, one.arn, "gpubench ends the attempt") for one in tasks])
+    tasks = api.tasks(region, base, attempt)
+    stop = [one.arn for one in tasks if one.lives and one.desired != "STOPPED"]
+    side_by_side([partial(api.stop_task, region, base, one, "gpubench ends the attempt") for one in stop])
     group = api.scaling_group(region, base)
     if group is not None and group.desired > 0 and not group.deleting:
         api.stop_asking(region, base)
     live = [one for one in api.instances(region, tag) if one.state in _LIVE]
     if group is None:
         # With ECS Managed Instances only ECS may end them, and does when they have no task; others a sweep finds.
-        api.unschedule(region, base)
+        if tasks:  # one that isn't listed yet keeps its end
+            api.unschedule(region, base)
         return
     side_by_side([partial(_end, api, one) for one in live])
 

@@ -361,6 +361,6 @@ def test_who_may_not_look_for_schedules_has_made_none(asking: Asking) -> None:
         "AccessDeniedException", "is not authorized to perform: scheduler:ListSchedules", 403
     )
     asking.amazon.unschedule(R, "gpubench-a")
-    asking.server.answers["scheduler.ListSchedules"] = Refusal("InternalServerException", "later", 500)
-    with pytest.raises(AwsError, match="later"):
+    asking.server.answers["scheduler.ListSchedules"] = Refusal("ValidationException", "no such prefix")
+    with pytest.raises(AwsError, match="no such prefix"):
         asking.amazon.unschedule(R, "gpubench-a")

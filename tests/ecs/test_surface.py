@@ -70,6 +70,7 @@ class Amazon(SimulatedAmazon):
         self.refused: list[str] = []
         self.clocked: list[StopOrder] = []
         self.unclockable: list[str] = []
+        self.lists = True
 
     def stop_later(self, order: StopOrder) -> None:
         if self.unclockable:
@@ -97,7 +98,7 @@ class Amazon(SimulatedAmazon):
         return self.played if self.played and task == self.played.arn else None
 
     def tasks(self, region: str, cluster: str, started_by: str) -> tuple[Task, ...]:
-        return (self.played,) if self.played and started_by == ATTEMPT else ()
+        return (self.played,) if self.played and started_by == ATTEMPT and self.lists else ()
 
     def log_events(self, region: str, group: str, stream: str, token: str) -> LogPage:
         assert (region, group) == (REGION, "/gpubench/test")
@@ -294,33 +295,60 @@ CLOCK = "arn:aws:iam::123456789012:role/gpubench-test-clock"
 def on_fargate(world: World, minutes: float = 90) -> RunOrder:
     """Its order, where nothing but its task asks for a machine, and nothing but the clock would end it."""
     ends_at = (world.now() + timedelta(minutes=minutes)).isoformat()
-    handles = {**HANDLES, "provider": "FARGATE_SPOT", "waits_for": "task", "ends_at": ends_at, "clock_role": CLOCK}
+    handles = {**HANDLES, "provider": "FARGATE_SPOT", "waits_for": "task", "ends_at": ends_at}
+    handles |= {"held_s": "3600", "clock_role": CLOCK}
     return replace(ORDER, tier="cpu", handles=handles)
 
 
 def test_on_fargate_the_task_itself_asks_for_its_machine_and_the_clock_ends_it(makes: Makes) -> None:
     world = makes(declares=False)
-    order = on_fargate(world)
+    order, begun = on_fargate(world), world.now()
     clocked: list[StopOrder] = []
     world.steps = [lambda: clocked.extend(world.amazon.clocked), world.uploader.ends]
     world.carries_out(order)
     (task,) = world.amazon.ordered
     assert task.provider == "FARGATE_SPOT"
     assert world.manifest["status"] == "complete"
-    (stop,) = clocked
-    assert (stop.task, stop.cluster, stop.role) == (ARN, BASE, CLOCK)
-    assert stop.at.isoformat() == order.handles["ends_at"]
-    assert stop.name == names.schedule(BASE, RUN) and len(stop.name) <= 64
+    asked, held = clocked
+    for stop in clocked:
+        assert (stop.task, stop.cluster, stop.role) == (ARN, BASE, CLOCK)
+        assert stop.name.startswith(f"{BASE}-") and len(stop.name) <= 64
+        assert classify(stop.reason).cause is Cause.INTERRUPTED
+    assert asked.name != held.name
+    assert asked.at.isoformat() == order.handles["ends_at"], "it may have to wait for its machine"
+    assert timedelta(minutes=59) < held.at - begun < timedelta(minutes=62), "and holds it no longer than its time"
     assert world.amazon.clocked == [], "what has ended needs no end"
 
 
-def test_a_task_that_the_clock_can_not_end_is_not_left_to_run(makes: Makes) -> None:
+@pytest.mark.parametrize("listed", [True, False], ids=["listed", "not listed yet"])
+def test_a_task_that_the_clock_can_not_end_is_not_left_to_run(makes: Makes, listed: bool) -> None:
+    """ECS lists a task some time after it was started: it is stopped by its own name."""
     world = makes(declares=False)
+    world.amazon.lists = listed
     denied = "User: arn:aws:iam::123456789012:user/ann is not authorized to perform: scheduler:CreateSchedule"
     world.amazon.unclockable = [denied]
     failed = world.fails(on_fargate(world))
     assert classify(str(failed), Where(surface="ecs")).cause is Cause.PERMISSION
-    assert world.amazon.ordered and world.amazon.stopped == ["gpubench ends the attempt"]
+    assert world.amazon.ordered and world.amazon.stopped[0] == "gpubench: the clock can't end it"
+
+
+THROTTLED = "An error occurred (ThrottlingException) when calling the CreateSchedule operation: Rate exceeded"
+
+
+def test_a_clock_that_fails_for_a_moment_is_asked_again(makes: Makes) -> None:
+    world = makes(declares=False)
+    world.amazon.unclockable = [THROTTLED] * 3
+    world.steps = [world.uploader.ends]
+    world.carries_out(on_fargate(world))
+    assert world.manifest["status"] == "complete"
+    assert "gpubench: the clock can't end it" not in world.amazon.stopped
+
+
+def test_and_not_for_ever_since_nothing_runs_without_an_end(makes: Makes) -> None:
+    world = makes(declares=False)
+    world.amazon.unclockable = [THROTTLED] * 1000
+    assert classify(str(world.fails(on_fargate(world))), Where(surface="ecs")).cause is Cause.TRANSIENT
+    assert world.amazon.stopped == ["gpubench: the clock can't end it"]
 
 
 def test_a_clock_s_role_that_was_made_a_moment_ago_is_waited_for(makes: Makes) -> None:
@@ -342,6 +370,26 @@ def test_an_attempt_whose_time_is_over_begins_no_task(makes: Makes) -> None:
     assert failed.cause is Cause.INTERRUPTED
     assert "the time of attempt" in str(failed)
     assert not world.amazon.ordered
+
+
+def test_a_task_that_the_clock_has_ended_unseen_leaves_what_it_measured(makes: Makes) -> None:
+    """The next update seals what came, and begins nothing; a task that is about to end is followed to its end."""
+    world = makes(declares=False)
+    order = on_fargate(world, minutes=1)
+    world.amazon.run_task(TaskOrder(
+        region=REGION, cluster=BASE, definition=BASE, token="t", started_by=ATTEMPT, provider="FARGATE", subnets=(),
+        security_groups=(),
+    ))  # fmt: skip
+    world.uploader.measures(1)
+    said = "gpubench: the attempt's time is over"
+    world.steps = [lambda: world.amazon.ends("UserInitiated", said, None)]
+    world.carries_out(order)
+    assert (world.manifest["status"], world.manifest["cause"]["code"], world.measured) == (
+        "interrupted",
+        "machine-gone",
+        [1],
+    )
+    assert len(world.amazon.ordered) == 1, "the one that there was"
 
 
 def test_a_failed_run_that_is_not_the_last_gives_its_machine_back(makes: Makes) -> None:

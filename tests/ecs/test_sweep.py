@@ -9,9 +9,11 @@ from typing import Any
 import boto3
 import pytest
 
+from components.ecs import access
 from components.ecs import sweep as sweeping
 from components.ecs.api import AwsError, ResourceKind
 from components.ecs.names import base_name
+from components.ecs.watch import Watch
 from components.interface import ATTEMPT_LABEL
 from placement.ladder import LadderEntry, Rung, expand
 from placement.ledger import Attempt
@@ -308,3 +310,32 @@ def test_a_task_on_fargate_costs_from_its_pull_on(asking: Asking) -> None:
     price = rung.usd_per_hour
     assert held.since == T0 and held.zone == "use1-az4"
     assert held.usd == pytest.approx(0.5 * price.usd_per_hour_max if price else 0.0)
+
+
+@pytest.mark.parametrize("kind", ["Fargate", "a group"])
+def test_what_is_asked_about_an_attempt_is_what_every_run_needs(cloud: Asking, kind: str) -> None:
+    """A deployer with the actions that the preflight asks for, and no other, watches, counts and sweeps."""
+    begin = len(cloud.server.asked)
+    if kind == "a group":
+        made = Made(cloud, ATTEMPT)
+        made.capacity(made.network())
+        begin = len(cloud.server.asked)
+    cloud.server.answers.update(
+        {
+            "ecs.ListTasks": {"taskArns": ["arn:t"]},
+            "ecs.DescribeTasks": task("STOPPED", pullStartedAt=T0, stoppedAt=T0 + timedelta(minutes=30)),
+        }
+    )
+    amazon = cloud.amazon
+    sweeping.alive(amazon, ATTEMPT)
+    assert sweeping.held(amazon, ATTEMPT, rung_of(tiers=("cpu",)), T0 + timedelta(hours=9)).since is not None
+    watch = Watch(amazon, ACCOUNT, R, ATTEMPT.id, log_group="/gpubench/s")
+    watch.seen()
+    watch.progress("arn:t")
+    sweeping.sweep(amazon, ATTEMPT, wait_s=20, sleep=lambda _: None)
+    used = {one.id.replace(".", ":") for one in cloud.server.asked[begin:]}
+    needs = (*access.EVERY_RUN, *access.CLOCK)
+    if kind == "a group":
+        needs = (*needs, *access.ON_MACHINES, *access.BY_GROUP, *access.PROVIDER, *access.NETWORK, *access.NAT)
+    assert used - {need.action for need in needs} == set()
+    assert "ec2:DescribeAvailabilityZones" in used and "autoscaling:DescribeScalingActivities" in used

@@ -546,6 +546,7 @@ RIGHTS = (
             "not authorized for images?",
             "with an explicit deny",
             "unable to assume (?:the )?(?:service linked )?role",
+            "must allow aws eventbridge scheduler to assume the role",
             "client error on launch",
         ),
         "awslabs/ecs-refarch-continuous-deployment#21",

@@ -30,6 +30,7 @@ INTERRUPTIONS = (
         (
             "its maximum run duration was reached",
             "its group became smaller",
+            r"the attempt's time is over|the time of attempt \S+ is over",
             "the machine is gone, and left no word of why",
         ),
         "gpubench's own watch",
