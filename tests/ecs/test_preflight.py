@@ -665,16 +665,3 @@ def test_what_is_too_long_for_a_users_own_policies_becomes_one_apart(asked: Aski
         "aws", "iam", "attach-user-policy", "--user-name", "ann", "--policy-arn",
         f"arn:aws:iam::{ACCOUNT}:policy/{name}",
     ]  # fmt: skip
-
-
-def test_an_answer_takes_three_round_trips(asked: Asking) -> None:
-    asked.server.answers.update({**NO_ROLES, **repository_of(STACK), **bucket_of(STACK)})
-    asked.server.answers["sts.GetCallerIdentity"] = {
-        "Account": ACCOUNT, "Arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/bench/ann",
-    }  # fmt: skip
-    stack = settings({"tier": "a10g"}, {"tier": "cpu"}, registry=REGISTRY, benchmark=BUILT)
-    grants(asked, stack, BUILT["image"])  # the clients are made
-    asked.server.asked.clear()
-    asked.server.latency_s = 0.3
-    grants(asked, stack, BUILT["image"])
-    assert asked.server.rounds() <= 3
