@@ -22,7 +22,7 @@ import results_folder
 from benchmark_job.bucket import Bucket, BucketError, Fetch
 from benchmark_job.order import RunOrder
 from catalog.repositories import ecr_repository_of
-from components import boot_disk, following, image_digest, sdk
+from components import boot_disk, following, image_digest, lost, sdk
 from components.ecs import images, names
 from components.ecs import sweep as sweeping
 from components.ecs.api import AwsError, EcsApi, StopOrder, TaskOrder
@@ -286,24 +286,13 @@ def alive(attempt: Attempt) -> bool:
 
 def sweep(attempt: Attempt) -> None:
     """See `components.interface.Surface`."""
-
-    def swept() -> None:
-        # What costs nothing is the engine's to delete, which knows it from its state; a machine must go now.
-        left = [(what, why) for what, why in sweeping.sweep(api(), attempt).left if what.startswith(sweeping.MACHINES)]
-        if left:
-            listed = "\n".join(f"{what}: {why}" for what, why in left)
-            raise SurfaceError(f"attempt {attempt.id} still has a machine:\n{listed}", Cause.TRANSIENT)
-
-    _said(swept)
+    _said(lambda: sweeping.sweep(api(), attempt)).check_machines(attempt, sweeping.MACHINES)
 
 
 def held(attempt: Attempt, rung: Rung) -> Held:
-    """See `components.interface.Surface`. What can't be asked now counts as nothing held: the ledger needs its end."""
-    try:
-        return sweeping.held(api(), attempt, rung, datetime.now(UTC))
-    except (AwsError, CannotSay) as error:
-        pulumi.log.debug(f"what {attempt.id} held isn't known: {error}")
-        return Held()
+    """See `components.interface.Surface`."""
+    ask = partial(sweeping.held, api(), attempt, rung, datetime.now(UTC))
+    return lost.held_if_known(attempt, ask, AwsError, CannotSay)
 
 
 def api() -> AwsApi:

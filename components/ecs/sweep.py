@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
 from components.ecs.api import AwsError, EcsApi, Instance, Resource, ResourceKind, Task
 from components.ecs.names import base_name
 from components.interface import ATTEMPT_LABEL, Held
+from components.lost import Swept
 from components.parallel import side_by_side
 from placement.ladder import Rung
 from placement.ledger import Attempt
@@ -63,17 +63,6 @@ _BUSY = frozenset(
 is still a NAT gateway's: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ReleaseAddress.html."""
 
 
-@dataclass(frozen=True)
-class Swept:
-    """What a sweep took away, and what it couldn't, each with the cloud's own words.
-
-    ``left`` isn't empty: ask again later; nothing in it asks for machines any more, unless its text says so.
-    """
-
-    taken: tuple[Resource, ...] = ()
-    left: tuple[tuple[str, str], ...] = ()
-
-
 def tag_of(attempt: Attempt) -> tuple[str, str]:
     """The tag by which an attempt's resources are found."""
     return (ATTEMPT_LABEL, attempt.id.lower())
@@ -86,7 +75,7 @@ def sweep(
     wait_s: float = WAIT_S,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-) -> Swept:
+) -> Swept[Resource]:
     """Take away what an attempt left; only what bears its tag or its name. Nothing left: nothing is done.
 
     Its tasks are stopped, its group is set to 0 and its machines are ended first, so that whatever follows, even a

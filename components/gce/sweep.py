@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
 from components.gce.api import ApiError, AttemptApi, Group, Instance, Operation, Resource, ResourceKind
 from components.gce.names import base_name
 from components.interface import ATTEMPT_LABEL, Held
+from components.lost import Swept
 from components.parallel import side_by_side
 from placement.ladder import Rung
 from placement.ledger import Attempt
@@ -31,17 +31,6 @@ _BEFORE = {
 }
 
 
-@dataclass(frozen=True)
-class Swept:
-    """What a sweep took away, and what it couldn't, each with the cloud's own words.
-
-    ``left`` isn't empty: ask again later; nothing in it asks for machines any more, unless its text says so.
-    """
-
-    taken: tuple[Resource, ...] = ()
-    left: tuple[tuple[str, str], ...] = ()
-
-
 def label_of(attempt: Attempt) -> tuple[str, str]:
     """The label by which an attempt's resources are found."""
     return (ATTEMPT_LABEL, attempt.id.lower())
@@ -49,7 +38,7 @@ def label_of(attempt: Attempt) -> tuple[str, str]:
 
 def sweep(
     api: AttemptApi, attempt: Attempt, *, wait_s: float = WAIT_S, clock: Callable[[], float] = time.monotonic
-) -> Swept:
+) -> Swept[Resource]:
     """Take away what an attempt left; only what bears its label or its name. Nothing left: nothing is done.
 
     Its groups are set to size 0 and its resize requests cancelled first, so that whatever follows, even a failure, no

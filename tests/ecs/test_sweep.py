@@ -15,6 +15,7 @@ from components.ecs.api import AwsError, ResourceKind
 from components.ecs.names import base_name
 from components.ecs.watch import Watch
 from components.interface import ATTEMPT_LABEL
+from components.lost import Swept
 from placement.ladder import LadderEntry, Rung, expand
 from placement.ledger import Attempt
 from tests.ecs.aws_server import KEY, SECRET, Refusal
@@ -177,7 +178,7 @@ def test_a_sweep_takes_all_that_an_attempt_left_and_nothing_of_anothers(cloud: A
     assert len(mine.logs.describe_log_groups()["logGroups"]) == 1
     assert not sweeping.alive(cloud.amazon, ATTEMPT) and sweeping.alive(cloud.amazon, OTHER)
     again = sweeping.sweep(cloud.amazon, ATTEMPT, wait_s=20, sleep=lambda _: None)
-    assert again == sweeping.Swept()
+    assert again == Swept()
 
 
 def test_shrinking_stops_tasks_before_the_group_and_ends_machines_that_are_protected(cloud: Asking) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from catalog import Purchase, Surface
-from components.gce import sweep as sweeping
 from components.gce.api import ApiError
 from components.gce.names import base_name
 from components.gce.sweep import alive, held, shrink, sweep
 from components.interface import ATTEMPT_LABEL
+from components.lost import Swept
 from placement.ladder import Place, Rung
 from placement.ledger import Attempt
 from tests.gce.conftest import Asking
@@ -146,7 +146,7 @@ def test_capacity_goes_first(asking: Asking, project: Project) -> None:
 def test_sweeping_twice_does_nothing_more(asking: Asking, project: Project) -> None:
     sweep(asking.google, ATTEMPT)
     before = len(asking.server.asked)
-    assert sweep(asking.google, ATTEMPT) == sweeping.Swept()
+    assert sweep(asking.google, ATTEMPT) == Swept()
     assert not [one for one in asking.server.asked[before:] if not one.id.lower().endswith("list")]
     assert project.there == {f"{kind}/other" for kind in _LISTS}
 
