@@ -419,7 +419,7 @@ def _run_task(api_: EcsApi, order: RunOrder, watch: Watch, *, came: bool) -> str
             ATTEMPT_LABEL: order.attempt.lower(),
         },
     )
-    started = _with_new_role(partial(api_.run_task, task))
+    started = _asked_again(partial(api_.run_task, task), _is_new_role)
     if not started.tasks:
         raise SurfaceError(_said(partial(watch.why_refused, started.refusals)))
     arn = started.tasks[0].arn
@@ -444,7 +444,9 @@ def _clock(api_: EcsApi, order: RunOrder, task: str, *, held: bool) -> None:
         return
     base, at = names.base_name(order.attempt), end
     if held:
-        at = min(end, datetime.fromtimestamp(time.time() + float(order.handles["held_s"]), UTC))
+        at = datetime.fromtimestamp(time.time() + float(order.handles["held_s"]), UTC)
+        if at >= end:
+            return  # it has that end already
     stop = StopOrder(
         region=str(order.region),
         name=names.schedule(base, f"{order.run} held" if held else order.run),
@@ -455,28 +457,30 @@ def _clock(api_: EcsApi, order: RunOrder, task: str, *, held: bool) -> None:
         reason="gpubench: the attempt's time is over",
     )
     where = Where(surface="ecs", project=order.project, region=order.region)
-    until = time.monotonic() + _NEW_ROLE_S
-    while True:
-        try:
-            _said(partial(api_.stop_later, stop))
-            return
-        except SurfaceError as error:
-            passes = _NEW_ROLE.search(str(error)) or classify(str(error), where).cause is Cause.TRANSIENT
-            if not passes or time.monotonic() > until:
-                with suppress(SurfaceError):
-                    _said(partial(api_.stop_task, stop.region, base, task, "gpubench: the clock can't end it"))
-                raise
-        time.sleep(following.POLL_S)
+    try:
+        _asked_again(
+            partial(api_.stop_later, stop),
+            lambda said: _is_new_role(said) or classify(said, where).cause is Cause.TRANSIENT,
+        )
+    except SurfaceError:
+        with suppress(SurfaceError):
+            _said(partial(api_.stop_task, stop.region, base, task, "gpubench: the clock can't end it"))
+        raise
 
 
-def _with_new_role(ask: Callable[[], T]) -> T:
-    """What is asked, again while a role that was made a moment ago isn't known everywhere yet."""
+def _is_new_role(said: str) -> bool:
+    """Whether it is refused because a role that was made a moment ago isn't known everywhere yet."""
+    return _NEW_ROLE.search(said) is not None
+
+
+def _asked_again(ask: Callable[[], T], passes: Callable[[str], bool]) -> T:
+    """An answer; what is refused with words that pass is asked again for a while."""
     until = time.monotonic() + _NEW_ROLE_S
     while True:
         try:
             return _said(ask)
         except SurfaceError as error:
-            if not _NEW_ROLE.search(str(error)) or time.monotonic() > until:
+            if not passes(str(error)) or time.monotonic() > until:
                 raise
         time.sleep(following.POLL_S)
 

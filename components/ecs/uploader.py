@@ -371,7 +371,7 @@ def _config() -> Config:
     return Config(connect_timeout=CALL_S, read_timeout=CALL_S, retries={"total_max_attempts": 1})
 
 
-_PASSING = ("ExpiredToken", "ExpiredTokenException", "RequestTimeout", "SlowDown", "RequestTimeTooSkewed")
+_PASSING = ("ExpiredToken", "RequestTimeout", "SlowDown", "RequestTimeTooSkewed")
 
 
 # --- the run ----------------------------------------------------------------------------------------------------------

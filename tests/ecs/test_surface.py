@@ -383,7 +383,9 @@ def test_a_task_that_the_clock_has_ended_unseen_leaves_what_it_measured(makes: M
     world.uploader.measures(1)
     said = "gpubench: the attempt's time is over"
     world.steps = [lambda: world.amazon.ends("UserInitiated", said, None)]
+    world.amazon.unclockable = ["ValidationException: a time that is past"]
     world.carries_out(order)
+    assert world.amazon.unclockable, "it has its end already, and none is asked for that is past"
     assert (world.manifest["status"], world.manifest["cause"]["code"], world.measured) == (
         "interrupted",
         "machine-gone",
