@@ -12,8 +12,9 @@ from pathlib import Path
 import results_folder
 from benchmark_job.order import RunOrder
 from components.interface import Control, Execution, SurfaceError
-from components.waiting import GONE
+from components.waiting import GONE, Seen, wait_for_capacity
 from placement.causes import Cause, Failure, Where, classify
+from placement.clock import SystemClock
 
 POLL_S = 10.0
 _UPLOAD_GRACE_S = 60.0  # what has ended may have put its last objects into the bucket a moment before
@@ -31,6 +32,19 @@ class Look:
     place: str
     gone: bool
     why: str
+
+
+def wait(order: RunOrder, execution: Execution, control: Control, where: Where, seen: Callable[[], Seen]) -> None:
+    """Return when the order's attempt has its machine; ``seen``: one look. Raises as `wait_for_capacity`."""
+    wait_for_capacity(
+        seen,
+        where=where,
+        clock=SystemClock(),
+        limit_s=order.wait_s,
+        poll_s=POLL_S,
+        say=control.say,
+        stopped=execution.is_stopped,
+    )
 
 
 def follow(

@@ -38,9 +38,8 @@ from components.interface import (
     Standings,
     SurfaceError,
 )
-from components.waiting import MachineGone, wait_for_capacity
+from components.waiting import MachineGone
 from placement.causes import Cause, Where, classify
-from placement.clock import SystemClock
 from placement.ladder import Rung
 from placement.ledger import Attempt
 from placement.verdicts import CannotSay, Preflight
@@ -325,16 +324,7 @@ def carry_out(api_: EcsApi, order: RunOrder, execution: Execution, control: Cont
         came = order.attempt in _said(partial(bucket.attempts, order.run))
         group = names.log_group(str(order.stamps.get("stack", "")))
         watch = Watch(api_, account, region, order.attempt, log_group=group, came=came)
-        wait = partial(
-            wait_for_capacity,
-            lambda: _said(watch.seen),
-            where=where,
-            clock=SystemClock(),
-            limit_s=order.wait_s,
-            poll_s=following.POLL_S,
-            say=control.say,
-            stopped=execution.is_stopped,
-        )
+        wait = partial(following.wait, order, execution, control, where, lambda: _said(watch.seen))
         task = ""
         with suppress(MachineGone):  # what it left is sealed, and its last objects may come a moment later
             if order.handles.get("waits_for") == "task":

@@ -18,9 +18,8 @@ from components.gce import sweep as sweeping
 from components.gce.api import ApiError, AttemptApi, GoogleApi, ResourceKind
 from components.gce.watch import Watch
 from components.interface import Capacity, Control, Execution, Held, Standings, SurfaceError
-from components.waiting import MachineGone, wait_for_capacity
+from components.waiting import MachineGone
 from placement.causes import Cause, Where
-from placement.clock import SystemClock
 from placement.ladder import Rung
 from placement.ledger import Attempt
 from placement.verdicts import CannotSay, Preflight
@@ -178,15 +177,7 @@ def carry_out(api_: AttemptApi, order: RunOrder, execution: Execution, control: 
         came = order.attempt in _said(partial(bucket.attempts, order.run))
         watch = Watch(api_, project, region, order.attempt, came=came)
         with suppress(MachineGone):  # what it left is sealed, and its last objects may come a moment later
-            wait_for_capacity(
-                lambda: _said(watch.seen),
-                where=where,
-                clock=SystemClock(),
-                limit_s=order.wait_s,
-                poll_s=following.POLL_S,
-                say=control.say,
-                stopped=execution.is_stopped,
-            )
+            following.wait(order, execution, control, where, lambda: _said(watch.seen))
         following.follow(
             order,
             execution,

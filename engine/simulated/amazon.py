@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
 
 import catalog
 from catalog import Surface
@@ -26,8 +24,9 @@ from components.ecs.api import (
     Zone,
 )
 from components.interface import ATTEMPT_LABEL
-from engine.simulated.cloud import Cloud, CloudError
-from engine.simulated.model import Machine, MachineState, Resource, Sighting, Source
+from engine.simulated.attempt import AttemptView
+from engine.simulated.cloud import CloudError
+from engine.simulated.model import Machine, MachineState, Source
 
 _GROUP = "aws:autoscaling/group:Group"
 _KINDS = {
@@ -45,14 +44,15 @@ _KINDS = {
     "aws:ec2/internetGateway:InternetGateway": ResourceKind.GATEWAY,
     "aws:ec2/vpcEndpoint:VpcEndpoint": ResourceKind.ENDPOINT,
 }
-_T = TypeVar("_T")
 
 
-class SimulatedAmazon:
+class SimulatedAmazon(AttemptView):
     """See `components.ecs.api.EcsApi`; of one attempt, whose name is in all that is asked."""
 
-    def __init__(self, cloud: Cloud, attempt: str) -> None:
-        self._cloud, self._attempt = cloud, attempt
+    @staticmethod
+    def error(error: CloudError) -> Exception:
+        """See `AttemptView`."""
+        return AwsError(error.text, error.code, error.status or 0)
 
     # -- while an attempt is under way
 
@@ -173,22 +173,6 @@ class SimulatedAmazon:
     def exists(self, resource: api.Resource) -> bool:
         """See `EcsApi`. All is gone when its deletion is answered."""
         return any((_KINDS.get(one.type_token), one.id) == (resource.kind, resource.id) for one in self._resources())
-
-    def _machines(self) -> tuple[Machine, ...]:
-        return self._asked(lambda: self._cloud.machines(self._attempt))
-
-    def _resources(self) -> tuple[Resource, ...]:
-        return self._asked(lambda: self._cloud.resources(self._attempt))
-
-    def _look(self) -> tuple[Sighting, ...]:
-        return self._asked(lambda: self._cloud.look(self._attempt))
-
-    @staticmethod
-    def _asked(ask: Callable[[], _T]) -> _T:
-        try:
-            return ask()
-        except CloudError as error:
-            raise AwsError(error.text, error.code, error.status or 0) from None
 
 
 def _on_fargate(one: Machine) -> bool:

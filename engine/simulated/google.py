@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import TypeVar
 
 from components.gce import api, names
 from components.gce.api import ApiError, Group, GroupError, Instance, ManagedInstance, Operation, ResourceKind, Serial
 from components.interface import ATTEMPT_LABEL
-from engine.simulated.cloud import Cloud, CloudError
-from engine.simulated.model import Machine, MachineState, Resource, Sighting, Source
+from engine.simulated.attempt import AttemptView
+from engine.simulated.cloud import CloudError
+from engine.simulated.model import Machine, MachineState, Source
 
 _GROUP = "gcp:compute/regionInstanceGroupManager:RegionInstanceGroupManager"
 _REQUEST = "gcp:compute/regionResizeRequest:RegionResizeRequest"
@@ -21,14 +21,15 @@ _KINDS = {
     "gcp:compute/regionInstanceTemplate:RegionInstanceTemplate": ResourceKind.TEMPLATE,
 }
 _SHOWN = frozenset({Source.GROUP_ERROR, Source.OPERATION})
-_T = TypeVar("_T")
 
 
-class SimulatedGoogle:
+class SimulatedGoogle(AttemptView):
     """See `components.gce.api.AttemptApi`; of one attempt, whose name is in all that is asked."""
 
-    def __init__(self, cloud: Cloud, attempt: str) -> None:
-        self._cloud, self._attempt = cloud, attempt
+    @staticmethod
+    def error(error: CloudError) -> Exception:
+        """See `AttemptView`."""
+        return ApiError(error.text, error.status or 0)
 
     # -- while an attempt is under way
 
@@ -114,22 +115,6 @@ class SimulatedGoogle:
     def wait(self, operation: Operation, seconds: float) -> Operation:
         """See `AttemptApi`. All is done when it is answered."""
         return operation
-
-    def _machines(self) -> tuple[Machine, ...]:
-        return self._asked(lambda: self._cloud.machines(self._attempt))
-
-    def _resources(self) -> tuple[Resource, ...]:
-        return self._asked(lambda: self._cloud.resources(self._attempt))
-
-    def _look(self) -> tuple[Sighting, ...]:
-        return self._asked(lambda: self._cloud.look(self._attempt))
-
-    @staticmethod
-    def _asked(ask: Callable[[], _T]) -> _T:
-        try:
-            return ask()
-        except CloudError as error:
-            raise ApiError(error.text, error.status or 0) from None
 
 
 def _instance(project: str, one: Machine) -> Instance:

@@ -222,7 +222,7 @@ def makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Makes]:
 
         def made(scenario: str = "", *, declares: bool = True) -> World:
             world = World(tmp_path, scenario)
-            monkeypatch.setattr(surface, "SystemClock", lambda: world)
+            monkeypatch.setattr(following, "SystemClock", lambda: world)
             monkeypatch.setattr(surface, "time", world)
             monkeypatch.setattr(following, "time", world)
             if declares:

@@ -203,7 +203,7 @@ def makes(storage: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     def made(scenario: str = "", run: str = RUN, **declared: Any) -> World:
         runs.add(run)
         world = World(tmp_path, scenario, run=run)
-        monkeypatch.setattr(surface, "SystemClock", lambda: world)
+        monkeypatch.setattr(following, "SystemClock", lambda: world)
         monkeypatch.setattr(following, "time", world)
         monkeypatch.setattr(surface, "_api", world.google)
         if declared is not None:
