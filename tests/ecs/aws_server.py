@@ -11,13 +11,11 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 from xml.sax.saxutils import escape
@@ -29,6 +27,8 @@ from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.serialize import get_serializer_class
 from moto.core.utils import get_service_model as motos_model
 from werkzeug.datastructures import Headers, MultiDict
+
+from tests.loopback import LoopbackServer
 
 KEY, SECRET = "AKIDEXAMPLE", "secret"
 _SCOPE = re.compile(r"Credential=(?P<key>[^/]+)/\d{8}/(?P<region>[^/]+)/(?P<name>[^/]+)/aws4_request")
@@ -77,71 +77,22 @@ class _Request:
     params: dict[str, Any] = field(default_factory=dict)
 
 
-class AwsServer:
+class AwsServer(LoopbackServer[Asked]):
     """``answers``: by ``service.Operation``: a whole answer, a function, or a refusal. ``faults``: refusals that come
     first, one a request. ``moto``: host and port of what answers the rest. ``wrong``: what isn't as the models have it,
     in requests and in this server's own answers; a test looks that it is empty.
     """
 
     def __init__(self, latency_s: float = 0.0, moto: tuple[str, int] | None = None) -> None:
+        super().__init__(latency_s)
         self.answers: dict[str, Answer] = {}
         self.faults: dict[str, list[Refusal]] = {}
-        self.asked: list[Asked] = []
-        self.wrong: list[str] = []
-        self.latency_s, self._moto = latency_s, moto
-        self._lock = threading.Lock()
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True  # or each answer takes 40 ms more
-            wbufsize = -1
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                pass
-
-            def do_POST(self) -> None:
-                server.answer(self, self.rfile.read(int(self.headers.get("Content-Length") or 0)))
-
-            def do_HEAD(self) -> None:
-                server.answer(self, b"")
-
-            do_GET = do_DELETE = do_HEAD  # noqa: N815
-
-        class Listening(ThreadingHTTPServer):
-            request_queue_size = 128
-            daemon_threads = True
-
-        self._http = Listening(("127.0.0.1", 0), Handler)
+        self._moto = moto
 
     @property
     def endpoint(self) -> str:
         """For all clients' ``endpoint_url``."""
-        return f"http://127.0.0.1:{self._http.server_address[1]}"
-
-    def calls(self, name: str) -> list[Asked]:
-        """The requests of an operation."""
-        return [one for one in self.asked if one.id == name]
-
-    def rounds(self) -> int:
-        """How many requests came one after the other, at least: each of them began when the one before had ended."""
-        count, last = 0, 0.0
-        for one in sorted(self.asked, key=lambda each: each.ended):
-            if one.begun >= last:
-                count, last = count + 1, one.ended
-        return count
-
-    @contextmanager
-    def running(self) -> Iterator[AwsServer]:
-        """Until the end of the block."""
-        thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._http.shutdown()
-            self._http.server_close()
-            thread.join()
+        return self.address
 
     def answer(self, handler: BaseHTTPRequestHandler, sent: bytes) -> None:
         """One request."""

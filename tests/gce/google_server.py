@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tests.gce.discovery import Method, NotSo, method
+from tests.loopback import LoopbackServer
 
 TOKEN = "a-token"
 _LIST_IN = {
@@ -56,7 +55,7 @@ class Refusal:
 Answer = Callable[[Asked], Any] | Mapping[str, Any] | list[Any] | Refusal
 
 
-class GoogleServer:
+class GoogleServer(LoopbackServer[Asked]):
     """``answers``: by method id (``compute.regions.list``): a list's items, a whole answer, a function, or a refusal.
 
     ``faults``: refusals that come first, one a request. ``page``: how many items a page has at most. ``wrong``: what
@@ -64,63 +63,15 @@ class GoogleServer:
     """
 
     def __init__(self, latency_s: float = 0.0) -> None:
+        super().__init__(latency_s)
         self.answers: dict[str, Answer] = {}
         self.faults: dict[str, list[Refusal]] = {}
         self.page = 500
-        self.asked: list[Asked] = []
-        self.wrong: list[str] = []
-        self.latency_s = latency_s
-        self._lock = threading.Lock()
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True  # or each answer takes 40 ms more
-            wbufsize = -1
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                pass
-
-            def answer(self) -> None:
-                length = int(self.headers.get("Content-Length") or 0)
-                server.answer(self, self.rfile.read(length) if length else b"")
-
-            do_GET = do_POST = do_DELETE = do_PUT = do_PATCH = answer  # noqa: N815
-
-        class Listening(ThreadingHTTPServer):
-            request_queue_size = 128
-            daemon_threads = True
-
-        self._http = Listening(("127.0.0.1", 0), Handler)
 
     @property
     def endpoint(self) -> str:
         """For `components.gce.rest.Rest`."""
-        return f"http://127.0.0.1:{self._http.server_address[1]}/{{host}}"
-
-    def calls(self, name: str) -> list[Asked]:
-        """The requests of a method."""
-        return [one for one in self.asked if one.id == name]
-
-    def rounds(self) -> int:
-        """How many requests came one after the other, at least: each of them began when the one before had ended."""
-        count, last = 0, 0.0
-        for one in sorted(self.asked, key=lambda each: each.ended):
-            if one.begun >= last:
-                count, last = count + 1, one.ended
-        return count
-
-    @contextmanager
-    def running(self) -> Iterator[GoogleServer]:
-        """Until the end of the block."""
-        thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._http.shutdown()
-            self._http.server_close()
-            thread.join()
+        return f"{self.address}/{{host}}"
 
     def answer(self, handler: BaseHTTPRequestHandler, sent: bytes) -> None:
         """One request."""
