@@ -7,27 +7,23 @@ takes its own time (TCP, TLS, and a token) before the first request; on loopback
 
 from __future__ import annotations
 
-import multiprocessing
 import sys
-import time
-from contextlib import closing
 from multiprocessing.connection import Connection
 from typing import Any
 
 import catalog
-from benchmarks.side_by_side import Compare, Goal, Side, parser, run
+from benchmarks import round_trips
+from benchmarks.round_trips import LATENCY_S
 from catalog import Purchase, Surface
 from components.gce.google import Google
 from components.gce.preflight import GcePreflight
 from components.gce.quotas import unlisted
 from components.gce.rest import Rest
-from placement.ladder import LadderEntry, Rung, expand
-from placement.verdicts import Said, ask
+from placement.verdicts import Said, Verdict, ask
 from settings import Settings
 from tests.gce.discovery import HOSTS, api
 from tests.gce.google_server import TOKEN, GoogleServer
 
-LATENCY_S = 0.1
 REGIONS = 12
 TIERS = ("h100", "a100-80", "a100-40", "l4")
 PURCHASES = (Purchase.SPOT, Purchase.FLEX_START)
@@ -43,8 +39,6 @@ SETTINGS = Settings.from_config(
     }
 )
 """What a stack of this ladder declares beside its machines: a network, a bucket and a repository."""
-
-ROUND_TRIPS = Goal("at most 3 round trips, one after the other", Compare.DIFFERENCE, 3.0, "round trips")
 
 
 def answers() -> dict[str, Any]:
@@ -82,89 +76,33 @@ def answers() -> dict[str, Any]:
 
 
 def serve(ours: Connection) -> None:
-    """Serve until the other end is closed. Whatever is sent asks: how many requests, and how many after another?"""
+    """See `round_trips.serve`."""
     server = GoogleServer(LATENCY_S)
     server.answers.update(answers())
     for host in HOSTS:
         assert api(host).methods  # read beforehand: Google doesn't read its own descriptions either
-    with server.running():
-        ours.send(server.endpoint)
-        while True:
-            try:
-                ours.recv()
-            except EOFError:
-                return
-            if server.wrong:
-                ours.send(server.wrong[0])
-            else:
-                ours.send((len(server.asked), server.rounds()))
-            server.asked.clear()
+    round_trips.serve(ours, server)
 
 
-def ladder() -> tuple[Rung, ...]:
-    """As a stack for production has it: the four tiers in 12 regions that sell them, as spot and flex-start."""
-    sold = [{r for o in catalog.offers(surface=Surface.GCE, tier=tier) for r in o.regions} for tier in TIERS]
-    by_choice = sorted(catalog.regions(Surface.GCE), key=lambda region: -sum(region in one for one in sold))
-    regions = tuple(by_choice[:REGIONS])
-    expanded = expand([LadderEntry(Surface.GCE, PROJECT, regions, tiers=TIERS, purchases=PURCHASES)])
-    return tuple(rung for rung in expanded if rung.machine_types)  # not every region sells every tier
+class Preflight(round_trips.Preflight):
+    """With nothing connected."""
 
-
-class Preflight:
-    """The preflight of a ladder, on the server's other side."""
-
-    def __init__(self, theirs: Connection, rungs: tuple[Rung, ...]) -> None:
-        self._theirs, self._rungs, self._endpoint = theirs, rungs, str(theirs.recv())
-        self.seconds: list[float] = []
-        self.calls = 0
-
-    def round_trips(self) -> float:
-        """One preflight, with nothing connected and nothing known: how many requests came one after another."""
+    def client(self) -> Rest:
+        """See `round_trips.Preflight`."""
         from google.oauth2.credentials import Credentials
 
-        rest = Rest(Credentials(token=TOKEN), endpoint=self._endpoint)  # type: ignore[no-untyped-call]
-        begun = time.perf_counter()
-        found = ask(self._rungs, {Surface.GCE: GcePreflight(Google(rest=rest), "bench", SETTINGS)}, image=IMAGE)
-        self.seconds.append(time.perf_counter() - begun)
-        if any(
-            one.odds is None or one.offered.said is not Said.YES or one.quota.said is Said.UNKNOWN
-            for one in found.values()
-        ):
-            sys.exit("some answers came too late")
-        self._theirs.send(None)
-        said = self._theirs.recv()
-        if isinstance(said, str):
-            sys.exit(f"the server refused a request: {said}")
-        self.calls, rounds = said
-        return float(rounds)
+        return Rest(Credentials(token=TOKEN), endpoint=self._endpoint)  # type: ignore[no-untyped-call]
 
-
-def main() -> int:
-    """0 if the goal is met."""
-    options = parser(__doc__ or "").parse_args()
-    rungs = ladder()
-    theirs, ours = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(ours,), daemon=True)
-    server.start()
-    ours.close()
-    with closing(theirs):
-        preflight = Preflight(theirs, rungs)
-        met = run(
-            f"Preflight of {len(rungs)} rungs on Compute Engine in {len({one.place.region for one in rungs})} regions, "
-            f"{LATENCY_S * 1000:g} ms away",
-            ROUND_TRIPS,
-            Side("preflight", "round trips", preflight.round_trips),
-            Side("nothing", "round trips", lambda: 0.0),
-            pairs=options.pairs or (6 if options.quick else 15),
-        )
-        seconds = sorted(preflight.seconds[1:])
-        print(
-            f"  {preflight.calls} requests; {seconds[len(seconds) // 2]:.3f} s, median "
-            f"({seconds[0]:.3f} to {seconds[-1]:.3f} s): {seconds[len(seconds) // 2] / LATENCY_S:.1f} times the latency"
-        )
-    server.join(5)
-    return 0 if met else 1
+    def ask(self, client: Rest) -> list[Verdict]:
+        """See `round_trips.Preflight`."""
+        preflight = GcePreflight(Google(rest=client), "bench", SETTINGS)
+        return [
+            one
+            for one in ask(self._rungs, {Surface.GCE: preflight}, image=IMAGE).values()
+            if one.odds is None or one.offered.said is not Said.YES or one.quota.said is Said.UNKNOWN
+        ]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    rungs = round_trips.ladder(Surface.GCE, PROJECT, TIERS, PURCHASES, REGIONS)
+    sys.exit(round_trips.measure(__doc__ or "", "Compute Engine", rungs, Preflight, serve))
