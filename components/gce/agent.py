@@ -397,7 +397,11 @@ class Container:
         self._run("rm", "--force", "--volumes", self.name, timeout=120)
 
     def _run(self, *arguments: str, timeout: float) -> str:
-        """What docker prints; "" where it fails."""
+        """What docker prints; "" where it fails.
+
+        In a session of its own: timeout(1), under which boot.sh starts us, passes a signal on to us and then to our
+        whole group, and a `docker stop` that we have just begun would end of the second.
+        """
         try:
             command = [self._docker, *arguments]
             done = subprocess.run(
@@ -407,6 +411,7 @@ class Container:
                 stderr=subprocess.DEVNULL,
                 timeout=timeout,
                 check=False,
+                start_new_session=True,
             )
         except (OSError, subprocess.TimeoutExpired):
             return ""

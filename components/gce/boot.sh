@@ -89,6 +89,7 @@ attend() {
   ((!stopping)) || return 143
   "$@" &
   child=$!
+  ((!stopping)) || kill -TERM "$child" 2>/dev/null || true # told since we looked, and before the child had a number
   wait "$child" || rc=$?
   while ((stopping)) && kill -0 "$child" 2>/dev/null; do # a signal to us ends the wait, and not its child
     wait "$child" || true

@@ -194,6 +194,7 @@ def test_a_run_that_takes_too_long_is_stopped(machine: Machine) -> None:
 def test_what_was_measured_is_saved_when_the_machine_is_told_to_end(machine: Machine, how: str) -> None:
     machine.order = {"runs": {run: {"run": run} for run in RUNS}, "upload_s": 30.0}
     machine.container = UNTIL_TOLD
+    (machine.fakes / "told-twice").touch()
     machine.start()
     measured = machine.home / "data" / "runs" / RUNS[0] / "results" / results_folder.MEASUREMENTS
     machine.google.wait_for(measured.exists)
@@ -203,7 +204,7 @@ def test_what_was_measured_is_saved_when_the_machine_is_told_to_end(machine: Mac
         machine.google.attributes["gpubench-stop"] = "1"
     else:
         machine.shut_down()
-        assert machine.process.poll() is not None, "the shutdown script waits for the boot script"
+        assert machine.ended_itself(), "the shutdown script waits for the boot script's last act"
     machine.wait()
     found = manifest(machine)
     text = {"preempted": "Instance was preempted.", "stopped": "stopped on request"}.get(
