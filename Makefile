@@ -19,10 +19,10 @@ up: setup ## Run the benchmark on this machine and show its results
 test: setup-dev ## Lint, type-check and test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	@# Types are checked beside the tests, which wait for processes more than they work; two files at a time, the longest
-	@# first (tests/conftest.py). Three at a time are quicker, and too much for what tests/gce/test_boot.py starts.
+	@# Types are checked beside the tests, which wait for processes more than they work; three files at a time, the longest
+	@# first (tests/conftest.py).
 	$(VENV)/bin/mypy & types=$$!; \
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder; tests=$$?; wait $$types && exit $$tests
+	$(VENV)/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder; tests=$$?; wait $$types && exit $$tests
 
 .PHONY: setup
 setup: $(VENV)/.installed ## Install what `gpubench up` needs into .venv
