@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import json
 import os
@@ -206,6 +207,78 @@ def test_an_input_taken_away_is_a_change_and_one_that_the_cloud_filled_in_is_non
     diff = one.diff(urn(TEMPLATE), "id", state, checked(TEMPLATE, G2, state))
     assert diff.replaces == ("description", "name")
     assert not diff.delete_before_replace
+
+
+@pytest.mark.parametrize(
+    ("token", "before", "after", "replaces"),
+    [
+        ("ec2/vpc:Vpc", {"instanceTenancy": "default"}, {"instanceTenancy": "dedicated"}, ["instanceTenancy"]),
+        ("ec2/subnet:Subnet", {"ipv4NetmaskLength": 24}, {"ipv4NetmaskLength": 26}, ["ipv4NetmaskLength"]),
+        ("ec2/natGateway:NatGateway", {"subnetId": "s"}, {"availabilityMode": "regional", "vpcId": "v"},
+         ["availabilityMode", "subnetId", "vpcId"]),
+        # The documentation says "forces a new resource" of it; for endpoints that aren't interfaces.
+        ("ec2/vpcEndpoint:VpcEndpoint", {"privateDnsEnabled": True}, {"privateDnsEnabled": False}, []),
+        ("ec2/vpcEndpoint:VpcEndpoint",
+         {"dnsOptions": {"dnsRecordIpType": "ipv4", "privateDnsPreference": "ALL_DOMAINS"}},
+         {"dnsOptions": {"dnsRecordIpType": "ipv6", "privateDnsPreference": "SPECIFIED_DOMAINS_ONLY"}},
+         ["dnsOptions.privateDnsPreference"]),
+        ("ecs/taskDefinition:TaskDefinition", {"runtimePlatform": {"cpuArchitecture": "X86_64"}},
+         {"runtimePlatform": {"cpuArchitecture": "ARM64"}}, ["runtimePlatform.cpuArchitecture"]),
+        ("ecs/taskDefinition:TaskDefinition",
+         {"volumes": [{"name": "v", "efsVolumeConfiguration": {"rootDirectory": "/a"}}]},
+         {"volumes": [{"name": "v", "efsVolumeConfiguration": {"rootDirectory": "/b"}}]},
+         ["volumes[0].efsVolumeConfiguration.rootDirectory"]),
+        ("s3/bucket:Bucket", {"forceDestroy": True}, {"forceDestroy": False, "bucketNamespace": "account-regional"},
+         ["bucketNamespace"]),
+        ("secretsmanager/secretVersion:SecretVersion", {"secretStringWo": "a", "secretStringWoVersion": 1},
+         {"secretStringWo": "b", "secretStringWoVersion": 2}, ["secretStringWoVersion"]),
+        ("ecr/pullThroughCacheRule:PullThroughCacheRule", {"credentialArn": "a"},
+         {"credentialArn": "b", "upstreamRepositoryPrefix": "p"}, ["upstreamRepositoryPrefix"]),
+        ("ecs/service:Service", {"region": "us-east-1"}, {"region": "us-east-2", "desiredCount": 1}, ["region"]),
+    ],
+)  # fmt: skip
+def test_what_replaces_in_aws_is_what_the_providers_source_says(
+    token: str, before: dict[str, Any], after: dict[str, Any], replaces: list[str]
+) -> None:
+    found = schema.load("aws").resources[f"aws:{token}"].compare(before, after)
+    assert found.fields
+    assert list(found.replaces) == replaces
+
+
+def made(folder: Path, overrides: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    """What scripts/provider_schemas says when it writes aws.json in a folder of its own."""
+    root = Path(__file__).parents[2]
+    script, schemas = folder / "scripts" / "provider_schemas", folder / "engine" / "simulated" / "schemas"
+    script.parent.mkdir()
+    schemas.mkdir(parents=True)
+    shutil.copy(root / "scripts" / "provider_schemas", script)
+    (schemas / "overrides.json").write_text(json.dumps(overrides))
+    sdk = importlib.util.find_spec("pulumi_aws")
+    assert sdk is not None
+    assert sdk.origin is not None
+    command = [sys.executable, str(script), str(Path(sdk.origin).parents[1]), "--package", "aws"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_schema_of_aws_is_the_sdks_with_the_overrides(tmp_path: Path) -> None:
+    schemas = Path(schema.__file__).parent / "schemas"
+    run = made(tmp_path, json.loads((schemas / "overrides.json").read_text()))
+    assert run.returncode == 0, run.stderr
+    written = json.loads((tmp_path / "engine" / "simulated" / "schemas" / "aws.json").read_text())
+    assert written == json.loads((schemas / "aws.json").read_text()), "run scripts/provider_schemas --package aws"
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"replaces": ["tags.a"]}, "tags.a: tags isn't an object"),
+        ({"replaces": [], "keeps": ["cidr"]}, "cidr: no such field"),
+    ],
+)
+def test_an_override_of_a_field_that_the_sdk_lacks_is_refused(tmp_path: Path, facts: dict[str, Any], said: str) -> None:
+    run = made(tmp_path, {"aws": {"aws:ec2/vpc:Vpc": facts}})
+    assert run.returncode == 1
+    assert run.stderr.strip() == f"overrides.json: aws:ec2/vpc:Vpc: {said}"
 
 
 @pytest.mark.parametrize(
