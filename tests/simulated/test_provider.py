@@ -212,35 +212,37 @@ def test_an_input_taken_away_is_a_change_and_one_that_the_cloud_filled_in_is_non
 @pytest.mark.parametrize(
     ("token", "before", "after", "replaces"),
     [
-        ("ec2/vpc:Vpc", {"instanceTenancy": "default"}, {"instanceTenancy": "dedicated"}, ["instanceTenancy"]),
-        ("ec2/subnet:Subnet", {"ipv4NetmaskLength": 24}, {"ipv4NetmaskLength": 26}, ["ipv4NetmaskLength"]),
-        ("ec2/natGateway:NatGateway", {"subnetId": "s"}, {"availabilityMode": "regional", "vpcId": "v"},
+        ("aws:ec2/vpc:Vpc", {"instanceTenancy": "default"}, {"instanceTenancy": "dedicated"}, ["instanceTenancy"]),
+        ("aws:ec2/subnet:Subnet", {"ipv4NetmaskLength": 24}, {"ipv4NetmaskLength": 26}, ["ipv4NetmaskLength"]),
+        ("aws:ec2/natGateway:NatGateway", {"subnetId": "s"}, {"availabilityMode": "regional", "vpcId": "v"},
          ["availabilityMode", "subnetId", "vpcId"]),
         # The documentation says "forces a new resource" of it; for endpoints that aren't interfaces.
-        ("ec2/vpcEndpoint:VpcEndpoint", {"privateDnsEnabled": True}, {"privateDnsEnabled": False}, []),
-        ("ec2/vpcEndpoint:VpcEndpoint",
+        ("aws:ec2/vpcEndpoint:VpcEndpoint", {"privateDnsEnabled": True}, {"privateDnsEnabled": False}, []),
+        ("aws:ec2/vpcEndpoint:VpcEndpoint",
          {"dnsOptions": {"dnsRecordIpType": "ipv4", "privateDnsPreference": "ALL_DOMAINS"}},
          {"dnsOptions": {"dnsRecordIpType": "ipv6", "privateDnsPreference": "SPECIFIED_DOMAINS_ONLY"}},
          ["dnsOptions.privateDnsPreference"]),
-        ("ecs/taskDefinition:TaskDefinition", {"runtimePlatform": {"cpuArchitecture": "X86_64"}},
+        ("aws:ecs/taskDefinition:TaskDefinition", {"runtimePlatform": {"cpuArchitecture": "X86_64"}},
          {"runtimePlatform": {"cpuArchitecture": "ARM64"}}, ["runtimePlatform.cpuArchitecture"]),
-        ("ecs/taskDefinition:TaskDefinition",
+        ("aws:ecs/taskDefinition:TaskDefinition",
          {"volumes": [{"name": "v", "efsVolumeConfiguration": {"rootDirectory": "/a"}}]},
          {"volumes": [{"name": "v", "efsVolumeConfiguration": {"rootDirectory": "/b"}}]},
          ["volumes[0].efsVolumeConfiguration.rootDirectory"]),
-        ("s3/bucket:Bucket", {"forceDestroy": True}, {"forceDestroy": False, "bucketNamespace": "account-regional"},
+        ("aws:s3/bucket:Bucket", {"forceDestroy": True}, {"forceDestroy": False, "bucketNamespace": "account-regional"},
          ["bucketNamespace"]),
-        ("secretsmanager/secretVersion:SecretVersion", {"secretStringWo": "a", "secretStringWoVersion": 1},
+        ("aws:secretsmanager/secretVersion:SecretVersion", {"secretStringWo": "a", "secretStringWoVersion": 1},
          {"secretStringWo": "b", "secretStringWoVersion": 2}, ["secretStringWoVersion"]),
-        ("ecr/pullThroughCacheRule:PullThroughCacheRule", {"credentialArn": "a"},
+        ("aws:ecr/pullThroughCacheRule:PullThroughCacheRule", {"credentialArn": "a"},
          {"credentialArn": "b", "upstreamRepositoryPrefix": "p"}, ["upstreamRepositoryPrefix"]),
-        ("ecs/service:Service", {"region": "us-east-1"}, {"region": "us-east-2", "desiredCount": 1}, ["region"]),
+        ("aws:ecs/service:Service", {"region": "us-east-1"}, {"region": "us-east-2", "desiredCount": 1}, ["region"]),
+        ("gcp:storage/bucketIAMMember:BucketIAMMember", {"condition": {"title": "t", "expression": "a"}},
+         {"condition": {"title": "t", "expression": "b"}}, ["condition.expression"]),
     ],
 )  # fmt: skip
-def test_what_replaces_in_aws_is_what_the_providers_source_says(
+def test_what_replaces_is_what_the_providers_source_says(
     token: str, before: dict[str, Any], after: dict[str, Any], replaces: list[str]
 ) -> None:
-    found = schema.load("aws").resources[f"aws:{token}"].compare(before, after)
+    found = schema.load(token.partition(":")[0]).resources[token].compare(before, after)
     assert found.fields
     assert list(found.replaces) == replaces
 
