@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -34,7 +34,7 @@ from components.ecs.api import (
     TaskOrder,
     Zone,
 )
-from components.ecs.names import partition
+from components.ecs.names import partition, schedule
 from components.parallel import side_by_side
 from placement.verdicts import CannotSay
 
@@ -256,9 +256,12 @@ class Amazon:
         with _said(), _unless("not found", "inactive"):
             self._ecs(region).stop_task(cluster=cluster, task=task, reason=reason)
 
-    def unschedule(self, region: str, name: str) -> None:
+    def unschedule(self, region: str, name: str, tasks: Sequence[str]) -> None:
         """See `EcsApi`."""
+        theirs = {schedule(name, task, held=held) for task in tasks for held in (False, True)}
         for one in self._schedules_left(region, name):
+            if one.id not in theirs:
+                continue
             try:
                 self.delete(one)
             except AwsError as error:

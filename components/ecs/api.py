@@ -10,7 +10,7 @@ ids (``use1-az4``) where AWS says them, because the names (``us-east-1a``) mean 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -340,8 +340,8 @@ class EcsApi(Protocol):
     def stop_task(self, region: str, cluster: str, task: str, reason: str) -> None:
         """Ask a task to stop; one that has stopped already, or is gone, is left alone."""
 
-    def unschedule(self, region: str, name: str) -> None:
-        """Delete an attempt's schedules (`stop_later`), by how their names begin: its tasks have ended."""
+    def unschedule(self, region: str, name: str, tasks: Sequence[str]) -> None:
+        """Delete the schedules (`stop_later`) of these tasks of an attempt: they have ended, or were told to."""
 
     def stop_asking(self, region: str, group: str) -> None:
         """Let a group ask for no machine, now and later; one that is gone is left alone."""

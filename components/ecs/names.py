@@ -57,9 +57,12 @@ def role_name(stack: str, what: str) -> str:
     return name if len(name) <= MAX_ROLE else f"{PREFIX}{short_hash(stack)}-{what}"
 
 
-def schedule(base: str, run: str) -> str:
-    """The schedule that ends a run's task by the clock; the sweep finds all of an attempt's by how they begin."""
-    return f"{base}-{short_hash(run)}"
+def schedule(base: str, task: str, *, held: bool = False) -> str:
+    """The schedule that ends a task (its ARN) by the clock; the sweep finds all of an attempt's by how they begin.
+
+    ``held``: the one for a task that has its machine.
+    """
+    return f"{base}-{short_hash(task)}{'-held' if held else ''}"
 
 
 def log_group(stack: str) -> str:

@@ -314,9 +314,10 @@ def carry_out(api_: EcsApi, order: RunOrder, execution: Execution, control: Cont
     where = Where(surface="ecs", project=account, region=region, tier=order.tier)
     bucket = Bucket(order.store)
     fetch = Fetch(bucket, order.run, order.attempt, execution.folder, execution.log)
+    task = ""
 
     def shrink() -> None:
-        _said(partial(sweeping.shrink, api_, region, order.attempt))
+        _said(partial(sweeping.shrink, api_, region, order.attempt, task))
 
     with following.giving_back(control, where, shrink):
         if _said(fetch.advance):
@@ -325,7 +326,6 @@ def carry_out(api_: EcsApi, order: RunOrder, execution: Execution, control: Cont
         group = names.log_group(str(order.stamps.get("stack", "")))
         watch = Watch(api_, account, region, order.attempt, log_group=group, came=came)
         wait = partial(following.wait, order, execution, control, where, lambda: _said(watch.seen))
-        task = ""
         with suppress(MachineGone):  # what it left is sealed, and its last objects may come a moment later
             if order.handles.get("waits_for") == "task":
                 # Nothing asks for a machine but a task.
@@ -439,7 +439,7 @@ def _clock(api_: EcsApi, order: RunOrder, task: str, *, held: bool) -> None:
             return  # it has that end already
     stop = StopOrder(
         region=str(order.region),
-        name=names.schedule(base, f"{order.run} held" if held else order.run),
+        name=names.schedule(base, task, held=held),
         cluster=base,
         task=task,
         at=at,

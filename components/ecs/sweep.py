@@ -101,16 +101,21 @@ def sweep(
     return Swept(tuple(taken), tuple(left))
 
 
-def shrink(api: EcsApi, region: str, attempt: str) -> None:
+def shrink(api: EcsApi, region: str, attempt: str, started: str = "") -> None:
     """Let an attempt ask for no more, and end what it has: tasks, then the group's size, then its machines.
 
     In this order: a task that waits for a machine makes managed scaling ask for one. The machines are ended themselves,
-    because the group keeps those that are protected from scale-in, whatever its size. What would end tasks by the clock
-    goes when they were told to stop. Does nothing where nothing is. Raises AwsError.
+    because the group keeps those that are protected from scale-in, whatever its size. What would end a task by the
+    clock goes when that one was told to stop. ``started``: the ARN of a task that is known to have been, which ECS may
+    list only a while later; empty: none. Does nothing where nothing is. Raises AwsError.
     """
     base, tag = base_name(attempt), (ATTEMPT_LABEL, attempt.lower())
     tasks = api.tasks(region, base, attempt)
     stop = [one.arn for one in tasks if one.lives and one.desired != "STOPPED"]
+    known = [one.arn for one in tasks]
+    if started and started not in known:
+        stop.append(started)
+        known.append(started)
     side_by_side([partial(api.stop_task, region, base, one, "gpubench ends the attempt") for one in stop])
     group = api.scaling_group(region, base)
     if group is not None and group.desired > 0 and not group.deleting:
@@ -118,8 +123,8 @@ def shrink(api: EcsApi, region: str, attempt: str) -> None:
     live = [one for one in api.instances(region, tag) if one.state in _LIVE]
     if group is None:
         # With ECS Managed Instances only ECS may end them, and does when they have no task; others a sweep finds.
-        if tasks:  # one that isn't listed yet keeps its end
-            api.unschedule(region, base)
+        if known:  # another that isn't listed yet keeps its end
+            api.unschedule(region, base, known)
         return
     side_by_side([partial(_end, api, one) for one in live])
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import catalog
@@ -145,7 +146,7 @@ class SimulatedAmazon(AttemptView):
         """See `EcsApi`."""
         self._asked(lambda: self._cloud.resize(self._attempt, 0))
 
-    def unschedule(self, region: str, name: str) -> None:
+    def unschedule(self, region: str, name: str, tasks: Sequence[str]) -> None:
         """See `EcsApi`. There are none."""
 
     def stop_asking(self, region: str, group: str) -> None:

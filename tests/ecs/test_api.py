@@ -331,7 +331,7 @@ def test_a_task_is_stopped_by_awss_own_clock(cloud: Asking) -> None:
     at = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=2)
     order = StopOrder(
         region=R,
-        name=names.schedule(base, "3f9c2a71b0d4-1"),
+        name=names.schedule(base, arn),
         cluster=base,
         task=arn,
         at=at.astimezone(timezone(timedelta(hours=5))),
@@ -340,7 +340,10 @@ def test_a_task_is_stopped_by_awss_own_clock(cloud: Asking) -> None:
     )
     amazon.stop_later(order)
     amazon.stop_later(order)  # by an update that goes on with the attempt
-    amazon.stop_later(replace(order, name=names.schedule("gpubench-ab", "r"), cluster="gpubench-ab"))
+    held = replace(order, name=names.schedule(base, arn, held=True))
+    another = replace(order, name=names.schedule(base, f"{arn}4"), task=f"{arn}4")
+    for one in (held, another):
+        amazon.stop_later(one)
     scheduler = boto3.Session("AKIDEXAMPLE", "secret").client("scheduler", R, endpoint_url=cloud.server.endpoint)
     made = scheduler.get_schedule(Name=order.name)
     assert made["ScheduleExpression"] == f"at({at:%Y-%m-%dT%H:%M:%S})"
@@ -351,16 +354,16 @@ def test_a_task_is_stopped_by_awss_own_clock(cloud: Asking) -> None:
     asked = {key[:1].lower() + key[1:]: value for key, value in json.loads(target["Input"]).items()}
     assert asked == {"cluster": base, "task": arn, "reason": "its time is over"}
     check("ecs", "StopTask", asked)
-    amazon.unschedule(R, base)
-    assert [one["Name"] for one in scheduler.list_schedules()["Schedules"]] == [names.schedule("gpubench-ab", "r")]
-    amazon.unschedule(R, base)
+    for _ in range(2):
+        amazon.unschedule(R, base, [arn])
+        assert [one["Name"] for one in scheduler.list_schedules()["Schedules"]] == [another.name]
 
 
 def test_who_may_not_look_for_schedules_has_made_none(asking: Asking) -> None:
     asking.server.answers["scheduler.ListSchedules"] = Refusal(
         "AccessDeniedException", "is not authorized to perform: scheduler:ListSchedules", 403
     )
-    asking.amazon.unschedule(R, "gpubench-a")
+    asking.amazon.unschedule(R, "gpubench-a", [])
     asking.server.answers["scheduler.ListSchedules"] = Refusal("ValidationException", "no such prefix")
     with pytest.raises(AwsError, match="no such prefix"):
-        asking.amazon.unschedule(R, "gpubench-a")
+        asking.amazon.unschedule(R, "gpubench-a", [])

@@ -6,7 +6,7 @@ Time is the simulated cloud's. The uploader is played here: it puts objects into
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -77,8 +77,8 @@ class Amazon(SimulatedAmazon):
             raise AwsError(self.unclockable.pop(0), "ValidationException", 400)
         self.clocked.append(order)
 
-    def unschedule(self, region: str, name: str) -> None:
-        self.clocked = [one for one in self.clocked if not one.name.startswith(f"{name}-")]
+    def unschedule(self, region: str, name: str, tasks: Sequence[str]) -> None:
+        self.clocked = [one for one in self.clocked if one.task not in tasks]
 
     def run_task(self, order: TaskOrder) -> Started:
         if self.refused:
@@ -330,6 +330,30 @@ def test_a_task_that_the_clock_can_not_end_is_not_left_to_run(makes: Makes, list
     failed = world.fails(on_fargate(world))
     assert classify(str(failed), Where(surface="ecs")).cause is Cause.PERMISSION
     assert world.amazon.ordered and world.amazon.stopped[0] == "gpubench: the clock can't end it"
+
+
+def test_a_task_that_is_not_listed_yet_is_ended_with_its_attempt(makes: Makes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the attempt had before has its end; what another update may have started keeps the clock's."""
+    world = makes(declares=False)
+    order = on_fargate(world)
+    world.amazon.lists = False
+    anothers = StopOrder(
+        region=REGION, name="s", cluster=BASE, task=f"{ARN}0", at=world.now(), role=CLOCK, reason="its time is over"
+    )
+    world.amazon.clocked = [anothers]
+    starts = world.amazon.run_task
+
+    def run_task(task: TaskOrder) -> Started:
+        starts(task)
+        assert world.amazon.played is not None
+        world.amazon.played = replace(world.amazon.played, status="PROVISIONING")
+        world.execution.stop.write_text("now\n")
+        return Started((world.amazon.played,))
+
+    monkeypatch.setattr(world.amazon, "run_task", run_task)
+    assert "it was stopped before it began" in str(world.fails(order))
+    assert world.amazon.stopped == ["gpubench ends the attempt"]
+    assert world.amazon.clocked == [anothers]
 
 
 THROTTLED = "An error occurred (ThrottlingException) when calling the CreateSchedule operation: Rate exceeded"
