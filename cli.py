@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -440,9 +439,10 @@ def _announced_engine(options: argparse.Namespace) -> Engine:
 def _ending_runs(root: Path, stack: str, engine: Engine) -> Iterator[list[int]]:
     """While this lasts, Ctrl-C (and SIGTERM) end the stack's runs and its update in order; the signals that came."""
     from benchmark_job import store
+    from engine import interrupts
     from engine.base import EngineError
 
-    interrupts: list[int] = []
+    came: list[int] = []
     over = threading.Event()
 
     def stop_what_begins() -> None:
@@ -451,27 +451,25 @@ def _ending_runs(root: Path, stack: str, engine: Engine) -> Iterator[list[int]]:
             store.request_stop(root, stack)
 
     def interrupted(number: int, _frame: FrameType | None) -> None:
-        interrupts.append(number)
+        came.append(number)
         stopped = store.request_stop(root, stack)
         cancelled = engine.cancel()
-        if not stopped and len(interrupts) == 1:
+        if not stopped and len(came) == 1:
             threading.Thread(target=stop_what_begins, daemon=True).start()
-        if len(interrupts) > 1 or not (stopped or cancelled):
+        if len(came) > 1 or not (stopped or cancelled):
             raise KeyboardInterrupt
         what = ", ".join(stopped) or "when what was asked for has come"
         print(f"\ngpubench: stopping {what} (again to stop at once)", flush=True)
 
-    before = {number: signal.signal(number, interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield interrupts
+        with interrupts.handling(interrupted):
+            yield came
     except EngineError:
-        if interrupts:
+        if came:
             print("gpubench: stopped; run the same command again to go on", file=sys.stderr)
         raise
     finally:
         over.set()
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _make_plan(stack: str, settings: Settings) -> Plan:

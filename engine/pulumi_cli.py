@@ -15,13 +15,14 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import IO, Any
 from urllib.parse import unquote, urlparse
 
-from engine import masters
+from engine import interrupts, masters
 from engine.base import PROJECT, Changes, EngineError, InputError, Result
 
 OWN_TYPE = "pulumi-python:dynamic/gpubench:"
@@ -213,18 +214,19 @@ class PulumiCli:
         """Run an operation whose output the user sees, with its events into `log`. Raises EngineError if it fails."""
         own = ["--event-log", str(log), "--stack", self._stack, "--non-interactive"]
         command = [self._program, *arguments, *own]
-        # A process group of its own: a Ctrl-C in the terminal comes to us alone, and we pass on one, after the stop
-        # file.
-        child = subprocess.Popen(
-            command,
-            cwd=self._project,
-            env=self._environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=self._output,
-            process_group=0,
-        )
-        with _passing_on_interrupts(child):
+        with _passing_on_interrupts() as started:
+            # A process group of its own: a Ctrl-C in the terminal comes to us alone, and we pass on one, after the
+            # stop file.
+            child = subprocess.Popen(
+                command,
+                cwd=self._project,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=self._output,
+                process_group=0,
+            )
+            started(child)
             code = child.wait()
         if code != 0:
             failed = f"pulumi {arguments[0]} --stack {self._stack} failed; what was done before is kept in its state"
@@ -242,25 +244,35 @@ class PulumiCli:
 
 
 @contextmanager
-def _passing_on_interrupts(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    """While the CLI runs, what interrupts us interrupts it too: our own handler first, then the CLI's."""
-    before: dict[int, Any] = {}
+def _passing_on_interrupts() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
+    """While this lasts, what interrupts us interrupts the CLI too: our own handler first, then the CLI's.
 
-    def pass_on(number: int, frame: object) -> None:
+    Yields what has to be told the CLI's process: what came before it was there is passed on then.
+    """
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
+    children: list[subprocess.Popen[bytes]] = []
+    owed: list[int] = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
         handler = before[number]
         if callable(handler) and handler is not signal.default_int_handler:
             with suppress(KeyboardInterrupt):
                 handler(number, frame)
-        with suppress(ProcessLookupError):
-            child.send_signal(signal.SIGINT)
+        owed.append(number)
+        pay()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, pass_on)
-    try:
-        yield
-    finally:
-        for held, handler in before.items():
-            signal.signal(held, handler)
+    def pay() -> None:
+        while children and owed:
+            with suppress(IndexError, ProcessLookupError):  # IndexError: one that came just now has paid for all
+                owed.pop()
+                children[0].send_signal(signal.SIGINT)
+
+    def started(child: subprocess.Popen[bytes]) -> None:
+        children.append(child)
+        pay()
+
+    with interrupts.handling(pass_on):
+        yield started
 
 
 def _environment() -> dict[str, str]:

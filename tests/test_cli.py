@@ -6,26 +6,32 @@ import fcntl
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import pytest
 
 import cli
 import components
 from components.interface import Held, SurfaceError
-from engine.base import EngineError, Result
+from engine import interrupts
+from engine.base import Engine, EngineError, Result
 from engine.pulumi_cli import PulumiCli
 from engine.stack_config import aws_region
 from placement.causes import Cause
 from placement.ladder import Rung
 from placement.ledger import Attempt, Ledger, Outcome
 from results_folder import Status
+from tests.local.harness import wait_for
 from tests.results_samples import CPU_STAMPS, cpu_records, folder, resnet50
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -436,6 +442,10 @@ class Cloud:
         self.asked.append(f"held {rung.tier}")
         return Held(usd=1.5, zone="us-central1-a")
 
+    def cancel(self) -> bool:
+        self.asked.append("cancel")
+        return True
+
     def destroy(self) -> Result:
         self.asked.append("destroy")
         if "destroy" in self.fails:
@@ -540,6 +550,133 @@ def test_destroy_leaves_a_run_to_the_update_that_waits_for_it(stack: Stack, caps
         assert stack.destroy() == 1
     assert stack.cloud.asked == []
     assert "gpubench stop --stack test" in capsys.readouterr().err
+
+
+# -- Ctrl-C ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Clock:
+    """The one by which signals are one wish or two."""
+
+    now: float = 100.0
+
+    def wait(self) -> None:
+        self.now += interrupts.TOGETHER_S
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(interrupts, "monotonic", lambda: made.now)
+    return made
+
+
+def test_the_second_wish_to_end_ends_at_once_and_a_signal_that_comes_twice_is_one(clock: Clock, tmp_path: Path) -> None:
+    def ends_at_once(number: int) -> bool:
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            return True
+        return False
+
+    cloud = Cloud()
+    before = signal.getsignal(signal.SIGTERM)
+    with cli._ending_runs(tmp_path, "test", cast(Engine, cloud)) as came:
+        assert [ends_at_once(number) for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT)] == [False] * 3
+        assert (cloud.asked, len(came)) == (["cancel"], 1)
+        # A run that begins now is ended, too.
+        lock = tmp_path / "runs" / "0123abcd-1" / "lock"
+        lock.parent.mkdir(parents=True)
+        with lock.open("w") as held:
+            held.write("test")
+            held.flush()
+            fcntl.flock(held, fcntl.LOCK_EX)
+            wait_for((lock.parent / "stop").exists, "the stop file")
+        clock.wait()
+        assert ends_at_once(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+class Interruptions:
+    """A stand-in for the Pulumi CLI, whose previews fail at so many interrupts, or end well after 10 s."""
+
+    def __init__(self, root: Path, ends_at: int) -> None:
+        shutil.copy(ROOT / "Pulumi.yaml", root)
+        (root / "Pulumi.test.yaml").write_text("config:\n  gpubench:ladder: [{surface: local}]\n")
+        self.ready, self._told, self._root = root / "ready", root / "told", root
+        self._told.touch()
+        self._program = _program(
+            root / "pulumi",
+            f"""[ "$1 $2" != "stack ls" ] || {{ echo '[{{"name": "test"}}]'; exit; }}
+trap 'echo >> "{self._told}"' INT
+touch "{self.ready}"
+for i in 0 1 2 3 4 5 6 7 8 9; do for j in 0 1 2 3 4 5 6 7 8 9; do
+    [ $(wc -l < "{self._told}") -lt {ends_at} ] || exit 1
+    sleep 0.1
+done; done
+""",
+        )
+
+    @property
+    def told(self) -> int:
+        return len(self._told.read_text())
+
+    def preview(self) -> None:
+        with (self._root / "said").open("w") as said:
+            PulumiCli(str(self._program), self._root, "test", said).preview()
+
+
+@pytest.fixture
+def heard() -> Iterator[list[int]]:
+    """The interrupts that came to ourselves: no test is ended by one."""
+    came: list[int] = []
+    before = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
+    for number in before:
+        signal.signal(number, lambda number, _: came.append(number))
+    yield came
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_signal_that_comes_twice_at_once_is_passed_on_once(clock: Clock, tmp_path: Path, heard: list[int]) -> None:
+    cli_ = Interruptions(tmp_path, ends_at=2)
+
+    def interrupt() -> int:
+        wait_for(cli_.ready.exists, "the start of the preview")
+        os.kill(os.getpid(), signal.SIGTERM)
+        wait_for(lambda: cli_.told == 1, "the first interrupt")
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.4)
+        after_both = cli_.told
+        clock.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+        return after_both
+
+    with ThreadPoolExecutor() as pool:
+        after_both = pool.submit(interrupt)
+        with pytest.raises(EngineError, match="pulumi preview --stack test failed"):
+            cli_.preview()
+        assert after_both.result() == 1
+    assert heard == [signal.SIGTERM, signal.SIGINT]
+
+
+def test_an_interrupt_while_the_cli_is_being_started_is_passed_on(
+    tmp_path: Path, heard: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli_ = Interruptions(tmp_path, ends_at=1)
+
+    class Popen(subprocess.Popen[bytes]):
+        def __init__(self, command: list[str], **options: Any) -> None:
+            super().__init__(command, **options)
+            if "preview" in command:
+                wait_for(cli_.ready.exists, "the start of the preview")
+                signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Popen)
+    with pytest.raises(EngineError, match="pulumi preview --stack test failed"):
+        cli_.preview()
+    assert (heard, cli_.told) == ([signal.SIGINT], 1)
 
 
 def _copy(parent: Path) -> Path:

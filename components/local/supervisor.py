@@ -23,6 +23,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -63,9 +64,9 @@ def main() -> int:
     """Run the task on standard input; 0 once its folder is sealed."""
     task = Task(**json.loads(_first_line()))
     started_at = datetime.now(UTC)
-    stopping = threading.Event()
+    told: list[int] = []  # no Event: a second signal would wait without end for the lock that the first one holds
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # the machine shuts down, say
-        signal.signal(number, lambda *_: stopping.set())
+        signal.signal(number, lambda number, _: told.append(number))
     _become_subreaper()
     oom_kills = _oom_kills()
     try:
@@ -86,7 +87,7 @@ def main() -> int:
     assert child.stdout is not None
     pump = threading.Thread(target=log.pump, args=(child.stdout,), daemon=True)
     pump.start()
-    reason = _wait(child, task, stopping)
+    reason = _wait(child, task, told)
     _end(child)
     _run_cleanup(task.cleanup)
     pump.join(timeout=5)
@@ -124,10 +125,13 @@ def _lifeline_is_cut(wait_s: float) -> bool:
 
 def _start(task: Task) -> subprocess.Popen[bytes]:
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+    supervisor = os.getpid()
 
     def die_with_supervisor() -> None:
         if libc is not None:
             libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != supervisor:  # it was killed before we had asked
+                os.kill(os.getpid(), signal.SIGKILL)
 
     return subprocess.Popen(
         task.argv,
@@ -138,7 +142,7 @@ def _start(task: Task) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        # Safe here: there are no threads yet, and the function calls nothing but prctl.
+        # Safe here: there are no threads yet, and the function only makes system calls.
         preexec_fn=die_with_supervisor,
     )
 
@@ -152,13 +156,13 @@ def _input(text: str) -> int:
     return descriptor
 
 
-def _wait(child: subprocess.Popen[bytes], task: Task, stopping: threading.Event) -> str | None:
-    """Until the child ends; or the reason for which it has to."""
+def _wait(child: subprocess.Popen[bytes], task: Task, told: Sequence[int]) -> str | None:
+    """Until the child ends; or the reason for which it has to. `told`: the signals that came."""
     deadline = time.monotonic() + task.timeout_s
     while child.poll() is None:
         if _lifeline_is_cut(_POLL_S):
             return "engine"
-        if stopping.is_set():
+        if told:
             return "stop"
         if time.monotonic() > deadline:
             return "time-out"

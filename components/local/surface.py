@@ -174,7 +174,7 @@ def _machine(execution: Execution, control: Control) -> Iterator[int]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         waiting = False
-        while not control.engine_is_gone():
+        while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
@@ -184,6 +184,8 @@ def _machine(execution: Execution, control: Control) -> Iterator[int]:
                     waiting = True
                 if execution.is_stopped():
                     raise SurfaceError("it was stopped before it began; run `gpubench up` again") from None
+                if control.engine_is_gone():
+                    raise SurfaceError("the engine that ordered the run is gone") from None
                 time.sleep(_POLL_S)
         yield descriptor
     finally:

@@ -110,11 +110,11 @@ class Monitor(MockMonitor):
         self._hooks: dict[str, _Hook] = {}
         self._error_hooks: dict[str, _Hook] = {}
         self._failed = threading.Event()
-        self._cancelled = threading.Event()
+        self._cancelled = False  # no Event: a signal handler says so (engine/interrupts.py)
 
     def cancel(self) -> None:
         """Begin nothing more: what is under way ends, and then the operation fails."""
-        self._cancelled.set()
+        self._cancelled = True
 
     # -- the calls that a program makes ----------------------------------------------------------------------------
 
@@ -412,7 +412,7 @@ class Monitor(MockMonitor):
                 self._display.done("delete", resource.type, resource.name, time.monotonic() - started)
 
     def _go_on(self) -> None:
-        if self._cancelled.is_set():
+        if self._cancelled:
             raise EngineError("stopped on request, before all was done")
 
     def _delete_unregistered(self) -> None:
@@ -443,7 +443,7 @@ class Monitor(MockMonitor):
                 return method()
             except EngineError as error:
                 errors.insert(0, str(error))
-                again = not self._cancelled.is_set() and len(errors) <= MAX_ERROR_HOOK_RETRIES
+                again = not self._cancelled and len(errors) <= MAX_ERROR_HOOK_RETRIES
                 if not again or not self._error_hooks_ask_retry(operation, desired, old, errors):
                     raise EngineError(f"{desired.urn}: {operation} failed: {error}") from error
 

@@ -6,11 +6,12 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.lifecycle.harness import STACK, Project
+from tests.lifecycle.harness import ROOT, STACK, Project
 
 _DRIVE = """
 import sys
@@ -320,3 +321,30 @@ def test_a_stack_moves_from_one_engine_to_the_other_and_back(probe: Project) -> 
     assert driver.run("up")[4] == 3
     assert driver.run("destroy")[3] >= 2
     assert driver.calls() == [["delete", "a-None"]]
+
+
+_CANCELLED_WHILE_IT_IS = """
+import signal, sys
+from pathlib import Path
+from engine.base import EngineError
+from engine.embedded.display import Display
+from engine.embedded.monitor import Monitor
+from engine.embedded.state import Snapshot
+from tests.nested_signals import nest
+snapshot = Snapshot(Path(sys.argv[1]), lambda _: None)
+monitor = Monitor("test", snapshot, {}, {}, Display("test", "Updating"), preview=False)
+signal.signal(signal.SIGTERM, lambda *_: monitor.cancel())
+nest(signal.SIGTERM)
+signal.raise_signal(signal.SIGTERM)
+sys.settrace(None)
+try:
+    monitor.RegisterResource(None)
+except EngineError as error:
+    print(error)
+"""
+
+
+def test_a_monitor_cancelled_again_while_it_is_being_cancelled(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _CANCELLED_WHILE_IT_IS, str(tmp_path / "state.json")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    assert done.stdout.endswith("\nstopped on request, before all was done\n"), done.stderr

@@ -47,6 +47,7 @@ class Supervised:
     folder: Path
     argv: list[str]
     more: dict[str, Any] = field(default_factory=dict)
+    supervisor: list[str] = field(default_factory=lambda: SUPERVISOR)
     process: subprocess.Popen[bytes] | None = None
 
     @classmethod
@@ -94,7 +95,7 @@ class Supervised:
 
     def start(self, lock: int | None = None) -> subprocess.Popen[bytes]:
         self.process = subprocess.Popen(
-            SUPERVISOR,
+            self.supervisor,
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import concurrent.futures
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -22,7 +24,10 @@ from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
 import results_folder
 from benchmark_job import store
+from benchmark_job.order import RunOrder
 from benchmark_job.run_resource import RunProvider
+from components.interface import Control, Execution, SurfaceError
+from components.local import surface
 from tests.local.harness import ROOT, is_alive, numbers, wait_for
 
 RUN = "0123456789ab-1"
@@ -363,3 +368,20 @@ def test_what_a_killed_update_had_not_begun_leaves_no_trace(provider: Provider, 
     provider.create(order)
     found = _attempts(order)
     assert len(found) == 2 and begun in found
+
+
+def test_a_run_whose_engine_dies_while_it_waits_for_the_machine_does_not_begin(
+    order: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = tmp_path / "attempt"
+    folder.mkdir()
+    said: list[str] = []
+    control = Control(said.append, lambda: bool(said))  # it dies as soon as the run waits
+    with (tmp_path / f"gpubench-{os.getuid()}.lock").open("w") as other, (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        execution = Execution(folder, tmp_path / "log", tmp_path / "stop", lock.fileno(), {})
+        with pytest.raises(SurfaceError, match="the engine that ordered the run is gone"):
+            surface.execute(RunOrder.from_props(order), execution, control)
+    assert "measure alone" in said[0]
+    assert list(folder.iterdir()) == []

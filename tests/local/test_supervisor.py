@@ -157,6 +157,48 @@ def test_a_supervisor_that_is_told_to_end_seals_first(tmp_path: Path) -> None:
     assert not is_alive(numbers(task.results / "pid")[0])
 
 
+def test_a_signal_that_comes_again_while_it_is_handled_seals_too(tmp_path: Path) -> None:
+    task = Supervised.shell(tmp_path, "echo 1 > $GPUBENCH_RESULTS/started; sleep 60")
+    script = "import signal, sys; from components.local import supervisor; from tests.nested_signals import nest\n"
+    task.supervisor = [sys.executable, "-c", f"{script}nest(signal.SIGTERM)\nsys.exit(supervisor.main())"]
+    process = task.start()
+    wait_for((task.results / "started").exists, "the run's start")
+    process.terminate()
+    try:
+        process.wait(20)
+    finally:
+        process.kill()
+    assert task.end()["cause"]["message"] == "stopped on request"
+
+
+_KILLED_BEFORE_ITS_CHILD_HAS_ASKED = """
+import ctypes, os, signal, sys, time
+from pathlib import Path
+from components.local import supervisor
+libc, parent = ctypes.CDLL(None), os.getpid()
+class Libc:
+    def __init__(self, *_, **__): pass
+    def prctl(self, option, *arguments):
+        if os.getpid() != parent:
+            Path(sys.argv[1]).write_text(f"{os.getpid()}\\n")
+            os.kill(parent, signal.SIGKILL)
+            while os.getppid() == parent: time.sleep(0.01)
+        return libc.prctl(option, *arguments)
+ctypes.CDLL = Libc
+sys.exit(supervisor.main())
+"""
+
+
+@LINUX_ONLY
+def test_a_supervisor_killed_before_its_child_asked_to_die_with_it_leaves_no_run(tmp_path: Path) -> None:
+    task = Supervised(tmp_path, ["touch", str(tmp_path / "ran")])
+    task.supervisor = [sys.executable, "-c", _KILLED_BEFORE_ITS_CHILD_HAS_ASKED, str(tmp_path / "pid")]
+    assert task.start().wait(20) == -signal.SIGKILL
+    (child,) = numbers(tmp_path / "pid")
+    wait_for(lambda: not is_alive(child), "the child's end")
+    assert not (tmp_path / "ran").exists()
+
+
 @LINUX_ONLY
 def test_when_the_parent_is_killed_the_run_and_all_it_started_are_gone(tmp_path: Path) -> None:
     task = Supervised.python(tmp_path, _STUBBORN)
