@@ -34,7 +34,7 @@ results = BenchmarkJob(
         rung=rung,
         ledger=ledger,
         clock=clock,
-        release=program.releases(),
+        release=program.releases(settings, rung),
         explain=not program.walks(),
     ),
 )

@@ -10,10 +10,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine import choice, pulumi_cli
 from engine.base import InputError
 from engine.masters import EMBEDDED
+
+if TYPE_CHECKING:
+    from settings import Settings
+
+Finding = tuple[bool | None, str, str]
+"""True good, False broken, None good to know; the subject; what was found and what to do."""
 
 _LIBRARIES = ("pulumi", "pydantic", "torch", "torchvision", "mlcommons-loadgen")
 
@@ -28,21 +35,23 @@ def run(project: Path, stack: str, asked: str) -> int:
     return 1 if broken else 0
 
 
-def _findings(project: Path, stack: str, asked: str) -> Iterator[tuple[bool | None, str, str]]:
-    """(True good, False broken, None good to know; the subject; what was found and what to do)."""
+def _findings(project: Path, stack: str, asked: str) -> Iterator[Finding]:
     yield True, "python", f"{platform.python_version()} ({sys.executable}) on {platform.system()} {platform.machine()}"
     yield from _libraries()
     yield _pulumi()
     chosen, engine = _engine(stack, asked)
     yield engine
-    yield _settings(project, stack, chosen)
+    settings, finding = _settings(project, stack, chosen.engine if chosen else None)
+    yield finding
+    if settings is not None and chosen is not None:
+        yield from _clouds(stack, settings, chosen)
     yield _passphrase()
     yield _containers()
     yield _gpu()
     yield from _disk(project, stack)
 
 
-def _libraries() -> Iterator[tuple[bool | None, str, str]]:
+def _libraries() -> Iterator[Finding]:
     for name in _LIBRARIES:
         try:
             yield True, name, importlib.metadata.version(name)
@@ -50,26 +59,47 @@ def _libraries() -> Iterator[tuple[bool | None, str, str]]:
             yield False, name, "not installed; run: make setup"
 
 
-def _pulumi() -> tuple[bool | None, str, str]:
+def _pulumi() -> Finding:
     program = pulumi_cli.find()
     if program is None:
         return None, "pulumi CLI", f"not installed; stack local and drills work without it. To get it: {choice.INSTALL}"
     backend = pulumi_cli.backend_url()
     logged_in = f"logged in to {backend}" if backend else "not logged in; run: pulumi login (or pulumi login --local)"
-    return True, "pulumi CLI", f"{pulumi_cli.version(program)} ({program}), {logged_in}"
+    return True, "pulumi CLI", f"{pulumi_cli.version(program) or 'a version it does not say'} ({program}), {logged_in}"
 
 
-def _engine(stack: str, asked: str) -> tuple[str | None, tuple[bool | None, str, str]]:
-    """The engine's name, None if there is none for this stack; and the finding."""
+def _engine(stack: str, asked: str) -> tuple[choice.Choice | None, Finding]:
+    """The engine, None if there is none for this stack; and the finding."""
     try:
         chosen = choice.choose(stack, asked)
     except InputError as error:
         return None, (False, "engine", str(error))
     found = f"stack {stack} is run by the {chosen.engine} engine, because {chosen.reason}"
-    return chosen.engine, (True, "engine", found)
+    return chosen, (True, "engine", found)
 
 
-def _settings(project: Path, stack: str, engine: str | None) -> tuple[bool | None, str, str]:
+def _clouds(stack: str, settings: Settings, chosen: choice.Choice) -> Iterator[Finding]:
+    """Whether the engine deploys to the ladder's clouds, and they let us: each is asked about its first rung."""
+    from engine.hands import cloud_rungs, preflights
+    from placement.verdicts import Said, ask
+
+    rungs = cloud_rungs(settings)
+    try:
+        choice.require_deploys(chosen, stack, rungs)
+    except InputError as error:
+        yield False, "clouds", str(error)
+    firsts = list({rung.surface: rung for rung in reversed(rungs)}.values())[::-1]
+    verdicts = ask(firsts, preflights(settings, firsts, stack), image=settings.benchmark.image)
+    for rung in firsts:
+        verdict = verdicts[rung.id]
+        permitted, mend = verdict.permitted, f"; {verdict.mend}" if verdict.permitted.said is Said.NO else ""
+        # Where even what is sold isn't known, nobody has answered anything: most often, nobody is logged in.
+        good = {Said.YES: True, Said.NO: False, Said.UNKNOWN: None if verdict.offered_live else False}[permitted.said]
+        why = permitted.why or "what a run needs is permitted"
+        yield good, str(rung.surface), f"{why}{mend}; `gpubench plan --stack {stack}` asks about all rungs"
+
+
+def _settings(project: Path, stack: str, engine: str | None) -> tuple[Settings | None, Finding]:
     import components
     from engine.stack_config import load_stack_config, unreadable_message
     from placement.choice import current_rung
@@ -81,18 +111,15 @@ def _settings(project: Path, stack: str, engine: str | None) -> tuple[bool | Non
         rung = current_rung(settings)
         components.require(str(rung.surface), rung.id)
     except (SettingsError, InputError, components.SurfaceNotBuilt) as error:
-        return False, "stack", str(error)
+        return None, (False, "stack", str(error))
     # The Pulumi CLI opens secrets by itself, also those held by a cloud's key or by Pulumi Cloud.
     if config.unreadable and engine == EMBEDDED:
-        return False, "stack", unreadable_message(config)
-    return (
-        True,
-        "stack",
-        f"{stack}: {len(settings.ladder)} rungs, runs go to {rung.id}, results to {settings.results.url}",
-    )
+        return None, (False, "stack", unreadable_message(config))
+    found = f"{stack}: {len(settings.ladder)} rungs, runs go to {rung.id}, results to {settings.results.url}"
+    return settings, (True, "stack", found)
 
 
-def _disk(project: Path, stack: str) -> Iterator[tuple[bool | None, str, str]]:
+def _disk(project: Path, stack: str) -> Iterator[Finding]:
     """The disk of the results store, or of the folder that it will be made in; nothing if the store isn't known."""
     from benchmark_job import store
     from engine.stack_config import load_stack_config
@@ -110,12 +137,12 @@ def _disk(project: Path, stack: str) -> Iterator[tuple[bool | None, str, str]]:
     yield free > 1, "disk", f"{free:.0f} GB free for results in {root}" + ("" if free > 1 else "; free some space")
 
 
-def _passphrase() -> tuple[bool | None, str, str]:
+def _passphrase() -> Finding:
     names = [name for name in ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE") if name in os.environ]
     return None, "passphrase", f"{names[0]} is set" if names else "not set; only stacks with secrets need one"
 
 
-def _containers() -> tuple[bool | None, str, str]:
+def _containers() -> Finding:
     from components.local import containers
 
     tool = containers.available()
@@ -124,7 +151,7 @@ def _containers() -> tuple[bool | None, str, str]:
     return True, "containers", f"{tool.program} ({shutil.which(tool.program)})"
 
 
-def _gpu() -> tuple[bool | None, str, str]:
+def _gpu() -> Finding:
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     try:
         said = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout.strip()

@@ -7,9 +7,15 @@ import time
 from typing import Any
 
 _LOGINS = {
-    "gs": "gcloud auth application-default login",
-    "s3": "aws sso login; `aws sts get-caller-identity` says who you are",
+    "gs": "`gcloud auth application-default login`",
+    "s3": "`aws sso login`, or set AWS_PROFILE; `aws sts get-caller-identity` says who you are",
 }
+# Of credentials that are no good any more, or never were. S3's own:
+# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html; the others are STS's and IAM's.
+_REFUSED = frozenset({
+    "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "ExpiredTokenException",
+    "InvalidClientTokenId", "UnrecognizedClientException",
+})  # fmt: skip
 _UNDER_WAY = "ConditionalRequestConflict"
 # For how long another request for the same object is waited for, s: S3 takes 8 MiB in less than one, as a rule.
 _PAUSES_S = (0.2, 0.5, 1.0, 2.0)
@@ -17,11 +23,6 @@ _PAUSES_S = (0.2, 0.5, 1.0, 2.0)
 
 class NoCredentials(Exception):
     """Nobody is logged in to the cloud of a bucket. The text says how to mend it."""
-
-
-def login(url: str) -> str:
-    """How one logs in to a URL's cloud; empty for one that isn't a cloud's."""
-    return _LOGINS.get(url.partition("://")[0], "")
 
 
 def open_url(url: str) -> tuple[Any, str]:
@@ -53,14 +54,20 @@ def open_url(url: str) -> tuple[Any, str]:
 def _require_aws_credentials() -> None:
     """Without credentials each request would look for them anew, the instance metadata service among the places.
 
-    Raises NoCredentials, and botocore's own errors, such as that of an SSO session that has expired.
+    Raises NoCredentials.
     """
+    import botocore.exceptions
     import botocore.session
 
-    credentials = botocore.session.Session().get_credentials()
-    if credentials is None:
-        raise NoCredentials("there are no AWS credentials: log in with `aws sso login`, or name a profile: AWS_PROFILE")
-    credentials.get_frozen_credentials()  # those of a login are fetched only now
+    try:
+        credentials = botocore.session.Session().get_credentials()
+        if credentials is not None:
+            credentials.get_frozen_credentials()  # those of a login are fetched only now
+            return
+        said = "Unable to locate credentials"
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        said = str(error)  # an SSO session that has expired, a profile that isn't there
+    raise NoCredentials(f"no credentials for AWS: {said.rstrip('.')}. Log in: {_LOGINS['s3']}")
 
 
 def create(system: Any, path: str, data: bytes) -> None:
@@ -89,15 +96,23 @@ def bucket_exists(system: Any, url: str) -> bool:
     if scheme != "s3":
         return bool(system.exists(bucket))
     try:
-        system.call_s3("head_bucket", Bucket=bucket)  # s3fs's own `exists` takes each error for a no
+        # s3fs's own `exists` takes each error for a no, and the answer to HeadBucket has no text that says why.
+        system.call_s3("list_objects_v2", Bucket=bucket, MaxKeys=1)
     except FileNotFoundError:
         return False
     return True
 
 
-def words(error: Exception) -> str:
-    """What a store's error says, with AWS's code for it, which s3fs leaves out."""
-    return str(error.__cause__ if _code(error) else error) or type(error).__name__
+def why(error: Exception, url: str) -> str:
+    """What a store's error says, with AWS's code for it, which s3fs leaves out, and what mends it."""
+    said = (str(error.__cause__ if _code(error) else error) or type(error).__name__).rstrip(".")
+    if isinstance(error, NoCredentials):
+        return said
+    login = _LOGINS.get(url.partition("://")[0], "")
+    if _code(error) in _REFUSED:
+        return f"AWS refuses the credentials: {said}. Log in again: {login}"
+    check = f"the bucket is yours to use ({login})" if login else "it is yours to use"
+    return f"{said}. Check that {check}, or name another store: gpubench:results"
 
 
 def _code(error: Exception) -> str:

@@ -1,17 +1,21 @@
 """A bucket as results store: what machines put there comes home, and what ran here is put there.
 
     <url>/runs/<run>/<attempt>/<file>.part-000001, -000002, …   a file's bytes, in order
-    <url>/runs/<run>/<attempt>/<file>.whole                     all of it, where it was rewritten after some was there
+    <url>/runs/<run>/<attempt>/<file>.whole                     all of it, where the parts may be other bytes than its
     <url>/runs/<run>/<attempt>/.log.part-000001, …              what the attempt printed
     <url>/runs/<run>/<attempt>/manifest.json                    last, whole
 
 An object is made once and never changed: a machine's account may create objects and do nothing else, and a bucket that
 refuses to overwrite needs no locks. So a file that grows is several parts, and an attempt whose machine died has parts
-and no manifest, until somebody else seals what it left (benchmark_job/sealing.py).
+and no manifest, until somebody else seals what it left (benchmark_job/sealing.py). A machine that was taken for dead
+may go on uploading after that: what is more than the manifest says is no part of the results.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -167,11 +171,8 @@ class Bucket:
             raise BucketError(f"the results store {self.url} can't be {what}: {error}. Install that package") from None
         except Exception as error:
             # Each store's library has errors of its own.
-            login = object_store.login(self.url)
-            raise BucketError(
-                f"the results store {self.url} can't be {what}: {object_store.words(error)}. Check that the bucket is "
-                f"yours to use{login and f' ({login})'}, or name another store: gpubench:results"
-            ) from error
+            why = object_store.why(error, self.url)
+            raise BucketError(f"the results store {self.url} can't be {what}: {why}") from error
 
 
 def part_name(file: str, number: int) -> str:
@@ -219,6 +220,10 @@ class Fetch:
             with target.open("wb" if number == 1 else "ab") as opened:
                 opened.write(data)
             self._next[file] = number + 1
+        manifest: bytes | None = None
+        if results_folder.MANIFEST in names:
+            (manifest,) = self.bucket._get([f"{path}/{results_folder.MANIFEST}"])
+            whole -= self._cut(manifest, whole)
         rewritten = sorted(whole - self._whole)
         for file, data in zip(
             rewritten, self.bucket._get([f"{path}/{file}{_WHOLE}" for file in rewritten]), strict=True
@@ -226,14 +231,33 @@ class Fetch:
             (self.folder / file).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / file).write_bytes(data)
             self._whole.add(file)
-        if results_folder.MANIFEST not in names:
+        if manifest is None:
             return False
         self.folder.mkdir(parents=True, exist_ok=True)  # a run that left nothing has no file but this one
-        (manifest,) = self.bucket._get([f"{path}/{results_folder.MANIFEST}"])
         partial = self.folder / f".{results_folder.MANIFEST}.{id(self)}.tmp"
         partial.write_bytes(manifest)
         partial.replace(self.folder / results_folder.MANIFEST)  # at once: a manifest says that all is here
         return True
+
+    def _cut(self, manifest: bytes, whole: set[str]) -> set[str]:
+        """Cut off what came after the seal; the files of ``whole`` that are right without that."""
+        try:
+            said = {entry["path"]: (int(entry["bytes"]), entry["sha256"]) for entry in json.loads(manifest)["files"]}
+        except (ValueError, KeyError, TypeError):
+            return set()  # who reads the results says what is wrong with it
+        right: set[str] = set()
+        for file in {*self._next, *whole} - {LOG}:
+            here = self.folder / file
+            size, sha256 = said.get(file, (0, ""))
+            if file not in said:
+                here.unlink(missing_ok=True)
+                right.add(file)
+            elif here.is_file():
+                if here.stat().st_size > size:
+                    os.truncate(here, size)
+                if file in whole and hashlib.sha256(here.read_bytes()).hexdigest() == sha256:
+                    right.add(file)
+        return right
 
     def _in_order(self, file: str, numbers: set[int]) -> Iterator[int]:
         number = self._next.get(file, 1)

@@ -593,6 +593,8 @@ class Attempt:
 def attempts(store: Path, run_id: str) -> list[Attempt]:
     """The attempts of a run, oldest first (an attempt's name begins with its UTC time). None yet: an empty list.
 
+    What is just coming home is none yet; its folder has a name that begins with a dot.
+
     Hashes every file of every sealed attempt. Raises OSError if the store is there and can't be read: that is no
     answer, and must not be taken for "nothing there yet".
     """
@@ -601,7 +603,7 @@ def attempts(store: Path, run_id: str) -> list[Attempt]:
 
 def _attempts(store: Path, run_id: str, *, newest_first: bool) -> Iterator[Attempt]:
     try:
-        folders = [entry for entry in (store / "runs" / run_id).iterdir() if entry.is_dir()]
+        folders = [entry for entry in (store / "runs" / run_id).iterdir() if entry.is_dir() and entry.name[0] != "."]
     except FileNotFoundError:
         return
     for folder in sorted(folders, key=lambda entry: entry.name, reverse=newest_first):

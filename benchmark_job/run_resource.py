@@ -7,7 +7,6 @@ change only with a shim that keeps the old ones importable.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 import select
@@ -161,7 +160,7 @@ class RunProvider(ResourceProvider):
         finally:
             with contextlib.suppress(OSError):
                 folder.rmdir()  # empty: nothing was begun, and nothing is kept
-        store.put_up(order.store, order.run, name)
+        store.put_up(order.store, order.run, name, held=True)
         stored = store.attempt(root, order.run, name)
         if not stored.complete:
             raise RunFailed(_failure_text(order, stored, execution.log, repeatable=not surface.UPLOADS))
@@ -218,21 +217,15 @@ class _Speaker:
 @contextlib.contextmanager
 def _locked(folder: Path, stack: object, say: Callable[[str], None]) -> Iterator[int]:
     """Hold the run's lock; wait for an attempt that is still ending. The kernel frees it with its last holder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / store.LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    waiting = False
+    while (descriptor := store.lock(folder)) is None:
+        if not waiting:
+            say("another attempt at this run is still under way; waiting for its end")
+            waiting = True
+        if _engine_is_gone():
+            raise RunFailed("the engine is gone")
+        time.sleep(_LOCK_POLL_S)
     try:
-        waiting = False
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not waiting:
-                    say("another attempt at this run is still under way; waiting for its end")
-                    waiting = True
-                if _engine_is_gone():
-                    raise RunFailed("the engine is gone") from None
-                time.sleep(_LOCK_POLL_S)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(stack or "").encode(), 0)  # whose run it is: `gpubench stop` ends its stack's only
         yield descriptor

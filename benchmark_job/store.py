@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import secrets as random_source
 import shutil
 import tempfile
@@ -40,6 +41,8 @@ Span = tuple[datetime, datetime] | None
 
 LOCK = "lock"
 STOP = "stop"
+_LEFT_S = 3600.0  # what came home for so long belongs to a process that was killed
+_NAME_S = 0.05  # in which who has a run's lock writes whose run it is
 
 OUTPUTS = (
     "attempt",
@@ -86,6 +89,14 @@ def ledger_or_none(url: str, stack: str, secrets: Iterable[str] = ()) -> tuple[L
     return found, ""
 
 
+def is_missing(url: str) -> bool:
+    """Whether the store is a bucket that isn't there. Where nobody can say, it counts as there."""
+    try:
+        return "://" in url and not Bucket(url).exists()
+    except BucketError:
+        return False
+
+
 def bring_home(url: str, run: str | None = None) -> None:
     """Bring the sealed attempts at a run, or at all, home from the store's bucket, and put up what isn't there yet.
 
@@ -94,6 +105,10 @@ def bring_home(url: str, run: str | None = None) -> None:
     if "://" not in url:
         return
     root, bucket = folder(url), Bucket(url)
+    for left in root.glob(f"runs/{run or '*'}/.*"):
+        with contextlib.suppress(OSError):  # another process is as tidy
+            if time.time() - left.stat().st_mtime > _LEFT_S:
+                shutil.rmtree(left)
     with _explained():
         for name in bucket.runs() if run is None else (run,):
             for attempt, sealed in bucket.attempts(name).items():
@@ -106,19 +121,21 @@ def bring_home(url: str, run: str | None = None) -> None:
                 put_up(url, manifest.parent.parent.name, manifest.parent.name)
 
 
-def put_up(url: str, run: str, attempt: str) -> None:
-    """Put a sealed attempt into the store's bucket. Does nothing for a store that is a folder. Raises StoreError."""
+def put_up(url: str, run: str, attempt: str, *, held: bool = False) -> None:
+    """Put a sealed attempt into the store's bucket. Does nothing for a store that is a folder. Raises StoreError.
+
+    ``held``: the caller has the run's lock. One that somebody else replaces or deletes just now is left to them.
+    """
     if "://" not in url:
         return
     here = run_folder(folder(url), run) / attempt
     bucket = Bucket(url)
-    with _explained():
-        if not bucket.put(run, attempt, here, here.with_name(f"{attempt}.log")):
+    with _explained(), contextlib.suppress(FileNotFoundError):
+        if bucket.put(run, attempt, here, here.with_name(f"{attempt}.log")):
+            _stored(here).touch()
+        else:
             # Its machine has sealed it after all, between our last look and our own seal: what all others see counts.
-            with tempfile.TemporaryDirectory(prefix=f".{attempt}.", dir=here.parent) as made:
-                here.rename(Path(made) / "ours")
-                _fetch(bucket, run, here)
-        _stored(here).touch()
+            _fetch(bucket, run, here, instead=True, held=held)
 
 
 def keep(url: str, attempt: str, seal: Callable[[str, Path, Span], None]) -> tuple[Path, ...]:
@@ -144,8 +161,19 @@ def keep(url: str, attempt: str, seal: Callable[[str, Path, Span], None]) -> tup
     return tuple(kept)
 
 
-def _fetch(bucket: Bucket, run: str, here: Path, seal: Callable[[Path, Span], None] | None = None) -> None:
-    """All of an attempt, at once: who looks meanwhile sees nothing of it, or all. ``seal``: for one that isn't."""
+def _fetch(
+    bucket: Bucket,
+    run: str,
+    here: Path,
+    seal: Callable[[Path, Span], None] | None = None,
+    *,
+    instead: bool = False,
+    held: bool = False,
+) -> None:
+    """All of an attempt, at once: who looks meanwhile sees nothing of it, or all. ``seal``: for one that isn't.
+
+    ``instead``: of a sealed one that is here. ``held``: the caller has the run's lock.
+    """
     here.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{here.name}.", dir=here.parent) as made:
         folder_, log = Path(made) / "results", Path(made) / LOG
@@ -157,28 +185,44 @@ def _fetch(bucket: Bucket, run: str, here: Path, seal: Callable[[Path, Span], No
                 shutil.rmtree(folder_)
                 folder_.mkdir()
                 Fetch(bucket, run, here.name, folder_, log).advance()
-        _stored(here).touch()
-        with contextlib.ExitStack() as held:
-            if here.exists() and not (here / results_folder.MANIFEST).exists():
-                if not held.enter_context(_unless_under_way(here.parent)):
-                    return  # who carries it out here fetches it, too
+        with contextlib.ExitStack() as under:
+            if here.exists() and (instead or not (here / results_folder.MANIFEST).exists()):
+                # Under the lock, since a run that is looked for between the two renames would seem due.
+                if not held and not under.enter_context(_unless_under_way(here.parent)):
+                    return  # who carries it out here fetches it, too; and what is put up is put up later
                 here.rename(Path(made) / "begun")  # what a killed update had of it
             with contextlib.suppress(OSError):
                 folder_.rename(here)  # fails where another process was faster
                 if log.exists():
                     log.replace(here.with_name(f"{here.name}.log"))
+        _stored(here).touch()
+
+
+def lock(run: Path) -> int | None:
+    """Hold a run's lock; its descriptor, or None where somebody else does. The kernel frees it with its last holder."""
+    while True:
+        run.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # the folder was deleted between these two lines
+            descriptor = os.open(run / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                return None
+            if os.fstat(descriptor).st_nlink:
+                return descriptor
+            os.close(descriptor)  # it was deleted with the run's folder since it was opened: whoever comes has another
 
 
 @contextlib.contextmanager
 def _unless_under_way(run: Path) -> Iterator[bool]:
     """Whether nobody carries a run out on this machine; if so, nobody begins to while this lasts."""
-    with (run / LOCK).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+    descriptor = lock(run)
+    try:
+        yield descriptor is not None
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def _stored(attempt_folder: Path) -> Path:
@@ -259,13 +303,25 @@ def outputs(found: Attempt) -> dict[str, Any]:
 def active_runs(store: Path, stack: str | None = None) -> Iterator[str]:
     """The runs under way on this machine, those whose lock is held; of one stack only, if it is given."""
     for path in sorted(store.glob(f"runs/*/{LOCK}")):
-        with path.open() as file:
-            try:
+        if _is_held(path, stack):
+            yield path.parent.name
+
+
+def _is_held(path: Path, stack: str | None) -> bool:
+    # Who has just got the lock has yet to write whose run it is: so a name that isn't the one is read twice.
+    for pause in (_NAME_S, 0.0):
+        try:
+            with path.open() as file:
                 # Shared: two who look must not take each other for a run.
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if stack is None or file.read().strip() == stack:
-                    yield path.parent.name
+            return False
+        except FileNotFoundError:
+            return False  # deleted, with all of the run
+        except BlockingIOError:
+            if stack is None or path.read_text().strip() == stack:
+                return True
+        time.sleep(pause)
+    return False
 
 
 def request_stop(store: Path, stack: str) -> list[str]:
@@ -283,7 +339,7 @@ def _relative(path: Path) -> str:
 
 def attempts_of_stack(store: Path, stack: str) -> list[Path]:
     """The folders of the attempts that this stack made; other stacks may live on them."""
-    return [one for run in _run_folders(store) for one in run.iterdir() if one.is_dir() and _stack_of(one) == stack]
+    return [one for run in _run_folders(store) for one in _attempts(run) if _stack_of(one) == stack]
 
 
 def delete_results(url: str, stack: str) -> int:
@@ -293,30 +349,42 @@ def delete_results(url: str, stack: str) -> int:
     """
     store = folder(url)
     bring_home(url)
-    busy = set(active_runs(store))
-    attempts = [one for one in attempts_of_stack(store, stack) if one.parent.name not in busy]
+    deleted = 0
     try:
-        for one in attempts:
-            if "://" in url:
-                with _explained():
-                    Bucket(url).delete(one.parent.name, one.name)
-            shutil.rmtree(one)
-            one.with_name(f"{one.name}.log").unlink(missing_ok=True)
-            _stored(one).unlink(missing_ok=True)
-        for run in {one.parent for one in attempts}:
-            if not any(one.is_dir() for one in run.iterdir()):
-                shutil.rmtree(run)
+        for run in {one.parent for one in attempts_of_stack(store, stack)}:
+            with _unless_under_way(run) as free:
+                deleted += _delete(url, run, stack) if free else 0
         shutil.rmtree(store / "reports" / stack, ignore_errors=True)
     except OSError as error:
         raise StoreError(
             f"results can't be deleted: {error}. Files that a container wrote as root need: sudo rm -r {error.filename}"
         ) from None
+    return deleted
+
+
+def _delete(url: str, run: Path, stack: str) -> int:
+    """Delete the stack's attempts at a run, and the run's folder with the last of them: who calls has its lock."""
+    attempts = [one for one in _attempts(run) if _stack_of(one) == stack]
+    for one in attempts:
+        if "://" in url:
+            with _explained():
+                Bucket(url).delete(run.name, one.name)
+        shutil.rmtree(one)
+        one.with_name(f"{one.name}.log").unlink(missing_ok=True)
+        _stored(one).unlink(missing_ok=True)
+    if not any(_attempts(run)):
+        shutil.rmtree(run, ignore_errors=True)  # stays where a run begins in it: that has made a lock of its own
     return len(attempts)
 
 
 def newest_attempt_of_stack(store: Path, stack: str) -> Path | None:
     """The folder of the stack's newest attempt, whatever came of it."""
     return max(attempts_of_stack(store, stack), key=lambda folder: folder.name, default=None)
+
+
+def _attempts(run: Path) -> Iterator[Path]:
+    """The folders of a run's attempts; what is just coming home has a name that begins with a dot."""
+    return (one for one in run.iterdir() if one.name[0] != "." and one.is_dir())
 
 
 def _run_folders(store: Path) -> list[Path]:

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import stat
 import threading
 import time
@@ -27,16 +28,20 @@ from components.run_log import Log, left_files, signal_name
 from results_folder import Cause, ResultsFolder, Status
 
 T = TypeVar("T")
-Create = Callable[[str, "Path | bytes", float], None]
+Create = Callable[[str, "Path | bytes", float], bool]
 """Makes an object, below the attempt's own prefix, until a time (monotonic); one that is there already is success.
 
-Raises Refused, Unreachable, and OSError for a file that can't be read.
+Whether it was there before it was first asked for: with which bytes, nobody says. (An answer that says so only to a
+repeated request is taken for that of the one before.) Raises Refused, Unreachable, and OSError for a file that can't be
+read.
 """
 
 AGAIN = "run `gpubench up` again"
 LOG = ".log"  # its objects' name, as in benchmark_job/bucket.py; what a container prints
 GROWING = (LOG, results_folder.MEASUREMENTS)  # appended to and nothing else, by the results contract
 PART = 8 * 1024 * 1024  # bytes of one part of a file that grows
+UNSURE = ""  # in place of the sha256 of what is uploaded
+NOTHING: list[Any] = [0, 0, 0, hashlib.sha256().hexdigest()]  # the record of a file of which nothing is uploaded yet
 GRACE_S = 10  # the results contract gives a container 10 s after SIGTERM
 
 
@@ -50,6 +55,32 @@ class Denied(Refused):
 
 class Unreachable(Exception):
     """Nothing, or nothing usable, was answered in time."""
+
+
+class Told(threading.Event):
+    """Set when one of these signals has come; ``at``: when (monotonic) it was set first, 0: not yet.
+
+    No handler sets it: that runs in the main thread, which may be inside this very event and hold its lock, in `wait`
+    or at the signal before, and it would wait for itself for ever.
+    """
+
+    def __init__(self, *signals: int) -> None:
+        super().__init__()
+        self.at = 0.0
+        read, write = os.pipe()
+        os.set_blocking(write, False)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        for number in signals:
+            signal.signal(number, lambda *_: None)
+        threading.Thread(target=self._listen, args=(read,), daemon=True).start()
+
+    def set(self) -> None:
+        self.at = self.at or time.monotonic()
+        super().set()
+
+    def _listen(self, read: int) -> None:
+        os.read(read, 1)
+        self.set()
 
 
 def say(text: str) -> None:
@@ -95,7 +126,8 @@ class Uploads:
     """What of one run is in the bucket. Its own record is on disk, so that another process can go on with it.
 
     Objects of a file: `<file>.part-000001`, … in order; or, where a file was changed after some of it was uploaded,
-    `<file>.whole`, which then stands for it.
+    `<file>.whole`, which then stands for it. The same where what is there may be other bytes than the file's: a reset
+    takes the last seconds of our disk, the record's too, and nothing of the bucket.
     """
 
     def __init__(
@@ -112,8 +144,9 @@ class Uploads:
         self._largest = largest
         self._lock = threading.RLock()
         self._record = self.home / "uploads.json"
-        self._sent: dict[str, list[int]] = {}  # file: parts sent, bytes in them, bytes of the part being sent
-        self._digests: dict[str, Any] = {}
+        # File: parts sent, bytes in them, bytes of the part being sent, and the sha256 of all these bytes, or UNSURE.
+        self._sent: dict[str, list[Any]] = {}
+        self._digests: dict[str, Any] = {}  # of the bytes in the parts that this process has sent, and those before
         self.home.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(OSError, ValueError):
             self._sent = json.loads(self._record.read_text())
@@ -136,52 +169,52 @@ class Uploads:
         """Upload the rest of a file that grows no more, or the whole of one that wasn't begun."""
         path = self._path(name)
         if name not in self._sent and (self._largest is None or path.lstat().st_size <= self._largest):
-            self._create(f"{name}.part-000001", path, until)
-            return
-        self.push(name, until)
-        if self._digest(name).hexdigest() != _sha256(path):
-            self._create(f"{name}.whole", path, until)  # it was rewritten: what is up there can't be taken back
+            is_its_own = not self._create(f"{name}.part-000001", path, until)
+        else:
+            self.push(name, until)
+            is_its_own = self._sent.get(name, NOTHING)[3] == _sha256(path)
+        if not is_its_own:
+            self._create(f"{name}.whole", path, until)  # what is up there can't be taken back
 
     def end(self, until: float) -> None:
         """Upload the manifest. Nothing is uploaded of this run afterwards."""
         self._create(results_folder.MANIFEST, self.folder / results_folder.MANIFEST, until)
-        self._keep("ended", [1, 0, 0])
+        self._keep("ended", NOTHING)
 
     def _path(self, name: str) -> Path:
         return self.log if name == LOG else self.folder / name
 
     def _push_part(self, name: str, until: float) -> bool:
-        parts, done, sending = self._sent.get(name, [0, 0, 0])
+        parts, done, sending, sha256 = self._sent.get(name, NOTHING)
         try:
             file = open_regular(self._path(name))
         except OSError:
             return False
         with file:
+            if (before := self._digests.get(name)) is None:
+                before = hashlib.sha256(file.read(done))
+                if not sending and before.hexdigest() != sha256:
+                    sha256 = UNSURE  # the process before us has sent other bytes
             file.seek(done)
-            piece = file.read(sending or PART)  # a part whose fate isn't known is sent again as it was
+            piece = file.read(sending or PART)  # a part whose fate isn't known is sent again
         if not piece:
             return False
-        digest = self._digest(name)
-        if not sending:
-            self._keep(name, [parts, done, len(piece)])
-        self._create(f"{name}.part-{parts + 1:06d}", piece, until)
+        digest = before.copy()
         digest.update(piece)
-        self._keep(name, [parts + 1, done + len(piece), 0])
+        if not sending:
+            sha256 = sha256 and digest.hexdigest()
+        elif digest.hexdigest() != sha256:
+            sha256 = UNSURE  # the file was changed since, and the part may be there as it was, or as it is
+        self._keep(name, [parts, done, sending or len(piece), sha256])
+        if self._create(f"{name}.part-{parts + 1:06d}", piece, until) and not sending:
+            sha256 = UNSURE
+        self._digests[name] = digest
+        self._keep(name, [parts + 1, done + len(piece), 0, sha256])
         # A short one was all there was. What has come since waits for the next time: else a run that writes without end
         # would have parts without end, each of a few lines.
         return bool(sending) or len(piece) == PART
 
-    def _digest(self, name: str) -> Any:
-        """Of what is uploaded of it."""
-        if name not in self._digests:
-            digest = hashlib.sha256()
-            if (done := self._sent.get(name, [0, 0, 0])[1]) > 0:
-                with open_regular(self._path(name)) as file:
-                    digest.update(file.read(done))
-            self._digests[name] = digest
-        return self._digests[name]
-
-    def _keep(self, name: str, sent: list[int]) -> None:
+    def _keep(self, name: str, sent: list[Any]) -> None:
         self._sent[name] = sent
         with contextlib.suppress(OSError):  # a full disk; this process knows it anyhow
             temporary = self._record.with_suffix(".tmp")

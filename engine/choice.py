@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine import masters, pulumi_cli, rehearsal
 from engine.base import Engine, InputError
 from engine.masters import EMBEDDED, PULUMI
 
+if TYPE_CHECKING:
+    from placement.ladder import Rung
+
 INSTALL = "https://www.pulumi.com/docs/install/"
+MOVE = "docs/engines.md#which-one"
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,24 @@ def choose(stack: str, asked: str = "auto") -> Choice:
         )
     masters.check(stack, choice.engine)
     return choice
+
+
+def require_deploys(choice: Choice, stack: str, rungs: Iterable[Rung]) -> None:
+    """Raises InputError where a rung is on a cloud and the engine deploys to none, before anything is begun.
+
+    ``rungs``: those that may be chosen. In a rehearsal the embedded engine has simulated providers.
+    """
+    on_a_cloud = [rung.id for rung in rungs if not rung.is_free]
+    if choice.engine != EMBEDDED or not on_a_cloud or rehearsal.is_on():
+        return
+    mend = f"install it ({INSTALL}), log in (pulumi login, or pulumi login --local), and run this again"
+    if masters.deployed_by_embedded(stack):
+        mend += f"; what the embedded engine has deployed is moved first: {MOVE}"
+    raise InputError(
+        f"stack {stack}: {on_a_cloud[0]} needs the Pulumi CLI: the embedded engine, taken because {choice.reason}, "
+        f"deploys to this machine alone. For the CLI: {mend}. Without it: ./gpubench drill --stack {stack}, or pin a "
+        "rung of this machine (gpubench:rung)"
+    )
 
 
 def open_engine(choice: Choice, project: Path, stack: str) -> Engine:

@@ -6,10 +6,11 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import components
-from benchmark_job import sealing
+from benchmark_job import sealing, store
 from benchmark_job.attempting import end_attempt, where
 from benchmark_job.due import due_runs
 from benchmark_job.order import job_digest
@@ -198,17 +199,31 @@ def image_in_place(settings: Settings, engine: Engine, say: Callable[[str], None
     if settings.benchmark.build is None:
         yield None
         return
-
-    def prepare() -> None:
-        say("the stack is brought up without capacity first: the image's repository isn't there yet")
-        with _saying(RELEASE_VARIABLE):
-            engine.up()
-
-    rungs = [settings.pinned_rung] if settings.pinned_rung else settings.ladder
-    pushes = any(not rung.is_free and str(rung.surface) in components.built() for rung in rungs)
-    image = image_build.ensure(settings.benchmark, pushes=pushes, say=say, prepare=prepare)
+    prepare = partial(_without_capacity, engine, say, "the image's repository isn't there yet")
+    image = image_build.ensure(settings.benchmark, pushes=bool(cloud_rungs(settings)), say=say, prepare=prepare)
     with _saying(image_build.PINNED_VARIABLE, image):
         yield image
+
+
+def store_in_place(settings: Settings, engine: Engine, say: Callable[[str], None]) -> None:
+    """Have the results' bucket made, if it isn't there: below it an attempt is written down before it begins.
+
+    Raises EngineError.
+    """
+    if cloud_rungs(settings) and store.is_missing(settings.results.url):
+        _without_capacity(engine, say, f"the bucket of {settings.results.url} isn't there yet")
+
+
+def _without_capacity(engine: Engine, say: Callable[[str], None], why: str) -> None:
+    say(f"the stack is brought up without capacity first: {why}")
+    with _saying(RELEASE_VARIABLE):
+        engine.up()
+
+
+def cloud_rungs(settings: Settings) -> list[Rung]:
+    """The rungs that may be chosen, and aren't this machine's."""
+    rungs = [settings.pinned_rung] if settings.pinned_rung else settings.ladder
+    return [rung for rung in rungs if not rung.is_free and str(rung.surface) in components.built()]
 
 
 @contextmanager

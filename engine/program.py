@@ -11,6 +11,7 @@ from benchmark_job import store
 from engine import masters, rehearsal
 from engine.stack_config import secret_texts
 from placement.clock import Clock
+from placement.ladder import Rung
 from placement.ledger import Ledger, LedgerError
 from settings import Settings, SettingsError
 
@@ -58,9 +59,21 @@ def clock() -> Clock:
     return rehearsal.clock()
 
 
-def releases() -> bool:
-    """Whether this update is there to take capacity away, whatever is due (`gpubench up` ends its walk with one)."""
-    return os.environ.get(RELEASE_VARIABLE) == "1"
+def releases(settings: Settings, rung: Rung) -> bool:
+    """Whether this update declares no capacity, whatever is due.
+
+    `gpubench up` ends its walk with one. And a stack's first update makes the results' bucket, where there is none: an
+    attempt is written down below it before anything is asked for.
+    """
+    if os.environ.get(RELEASE_VARIABLE) == "1":
+        return True
+    if rung.is_free or not store.is_missing(settings.results.url):
+        return False
+    pulumi.log.warn(
+        f"the bucket of {settings.results.url} isn't there yet: this update makes it, and asks for no capacity. Run "
+        "`pulumi up` again for the benchmark; `gpubench up` does both"
+    )
+    return True
 
 
 def walks() -> bool:

@@ -116,6 +116,20 @@ def begin_on(rung: Rung, now: datetime, stack: str, job: str) -> Attempt:
     )
 
 
+def in_short(attempt: Attempt) -> dict[str, Any]:
+    """An attempt as plain values, with the first line of what it failed with: for machines, and a stack's output."""
+    return {
+        "attempt": attempt.id,
+        "when": _time_text(attempt.begun),
+        "rung": attempt.rung,
+        "outcome": attempt.outcome.value if attempt.outcome else "under way",
+        "cause": attempt.cause.value if attempt.cause else None,
+        "seconds": round(attempt.seconds, 1),
+        "usd": round(attempt.usd, 4),
+        "text": _first_line(attempt.failure.text) if attempt.failure else "",
+    }
+
+
 def this_walk(attempts: Iterable[Attempt], job: str) -> tuple[Attempt, ...]:
     """The job's attempts since its results were last all there: what the budget of the walk that goes on counts."""
     mine: list[Attempt] = []
@@ -181,19 +195,7 @@ class Ledger:
     def exported(self, limit: int = 20) -> list[dict[str, Any]]:
         """The newest ``limit`` attempts, oldest first, for a stack output: short, and without secrets."""
         found = self.attempts()[-limit:] if limit > 0 else ()
-        return [
-            {
-                "attempt": one.id,
-                "when": _time_text(one.begun),
-                "rung": one.rung,
-                "outcome": one.outcome.value if one.outcome else "under way",
-                "cause": one.cause.value if one.cause else None,
-                "seconds": round(one.seconds, 1),
-                "usd": round(one.usd, 4),
-                "text": self._redactor.text(_first_line(one.failure.text)) if one.failure else "",
-            }
-            for one in found
-        ]
+        return [{**short, "text": self._redactor.text(short["text"])} for short in map(in_short, found)]
 
     def _attempts_and_objects(self) -> tuple[tuple[Attempt, ...], tuple[str, ...]]:
         """All attempts, and the names of the objects that they were read from."""
@@ -331,10 +333,8 @@ class Ledger:
             ) from None
         except Exception as error:
             # Each store's library has errors of its own.
-            raise LedgerError(
-                f"the ledger below {self._root} can't be {what}: {error or type(error).__name__}. Check its "
-                "permissions, or name another store: gpubench:results"
-            ) from None
+            why = object_store.why(error, self._root)
+            raise LedgerError(f"the ledger below {self._root} can't be {what}: {why}") from None
 
 
 def _compacts(names: Iterable[str]) -> frozenset[str]:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import fcntl
+import os
+import re
 import shutil
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,10 +21,10 @@ from fsspec.implementations.memory import MemoryFile  # type: ignore[import-unty
 import object_store
 import results_folder
 from benchmark_job import bucket as bucket_module
-from benchmark_job import store
-from benchmark_job.bucket import LOG, Bucket, Fetch, part_name
+from benchmark_job import results, run_resource, store
+from benchmark_job.bucket import LOG, Bucket, BucketError, Fetch, part_name
 from placement.ledger import Ledger, LedgerError
-from tests.s3_server import s3
+from tests.s3_server import Request, s3
 from tests.storage_emulator import emulator
 
 RUN, RUNGS = "0123abcd-1", ("local/any",)
@@ -206,18 +213,183 @@ def test_of_two_seals_the_first_in_the_bucket_is_what_everybody_has(
     clones: tuple[Clone, Clone], url: str, tmp_path: Path
 ) -> None:
     """A machine on notice seals its run between this clone's last look and its own seal of what it had."""
-    root, left = clones[0].enter(), Left(url, "half")
-    here = store.run_folder(root, RUN) / "half"
-    for folder, text in ((here, "ours"), (tmp_path / "machine", "the machine's own")):
-        folder.mkdir(parents=True)
-        (folder / "lines").write_text("one\n")
-        sealed_as(text)(RUN, folder, (datetime.now(UTC), datetime.now(UTC)))
-    left.put(part_name("lines", 1), b"one\n")
-    left.put(results_folder.MANIFEST, (tmp_path / "machine" / results_folder.MANIFEST).read_bytes())
+    root = clones[0].enter()
+    here = sealed_twice(root, url, tmp_path / "machine")
     store.put_up(url, RUN, "half")
     assert said_of(root) == "the machine's own"
     assert contents(here) == contents(tmp_path / "machine")
     assert not list(here.parent.glob(".half.*")), "nothing is left of ours"
+
+
+@pytest.mark.parametrize(
+    "late", [(part_name("lines", 2), b"two\n"), ("lines.whole", b"one\ntwo\n")], ids=["part", "whole"]
+)
+def test_a_machine_that_goes_on_after_the_seal_changes_nothing(
+    clones: tuple[Clone, Clone], url: str, late: tuple[str, bytes]
+) -> None:
+    """It was taken for dead, and wasn't."""
+    one, other = clones
+    root, left = one.enter(), Left(url, "half")
+    left.put(part_name("lines", 1), b"one\n")
+    store.keep(url, "half", sealed_as("gone"))
+    left.put(*late)
+    left.put(part_name("deep/er", 1), b"more\n")
+    elsewhere = other.enter()
+    store.bring_home(url, RUN)
+    assert said_of(elsewhere) == "gone"
+    assert contents(store.run_folder(elsewhere, RUN) / "half") == contents(store.run_folder(root, RUN) / "half")
+
+
+def sealed_twice(root: Path, url: str, machine: Path) -> Path:
+    """An attempt that is sealed here, and in the bucket by its machine; where it is here."""
+    here = store.run_folder(root, RUN) / "half"
+    for folder, text in ((here, "ours"), (machine, "the machine's own")):
+        folder.mkdir(parents=True)
+        (folder / "lines").write_text("one\n")
+        sealed_as(text)(RUN, folder, (datetime.now(UTC), datetime.now(UTC)))
+    Left(url, "half").put(part_name("lines", 1), b"one\n")
+    Left(url, "half").put(results_folder.MANIFEST, (machine / results_folder.MANIFEST).read_bytes())
+    return here
+
+
+def test_an_attempt_is_there_until_the_one_that_counts_has_come(
+    clones: tuple[Clone, Clone], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = clones[0].enter()
+    here, seen, advance = sealed_twice(root, url, tmp_path / "machine"), [], Fetch.advance
+
+    def watched(fetch: Fetch) -> bool:
+        try:
+            return advance(fetch)
+        finally:
+            seen.append(said_of(root))
+
+    monkeypatch.setattr(Fetch, "advance", watched)
+    run = store.run_folder(root, RUN)
+    with (run / store.LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another attempt is carried out: it finds what it found
+        store.bring_home(url, RUN)
+        assert said_of(root) == "ours"
+    store.bring_home(url, RUN)
+    assert said_of(root) == "the machine's own" and seen == ["ours", "ours"]
+    store.bring_home(url, RUN)
+    assert len(seen) == 2, "once is enough"
+    with (run / store.LOCK).open("w") as lock:  # who carries the run out has the lock itself
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        shutil.rmtree(here)
+        here.mkdir()
+        sealed_as("ours again")(RUN, here, (datetime.now(UTC), datetime.now(UTC)))
+        store.put_up(url, RUN, "half", held=True)
+    assert said_of(root) == "the machine's own"
+
+
+def test_an_attempt_that_another_process_replaces_is_left_to_it(
+    clones: tuple[Clone, Clone], url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, put = measured(clones[0].enter(), "20261121T100000.000Z-aaaa"), Bucket.put
+
+    def late(bucket: Bucket, run: str, attempt: str, here: Path, log: Path) -> bool:
+        here.rename(here.with_name(".elsewhere"))
+        return put(bucket, run, attempt, here, log)
+
+    monkeypatch.setattr(Bucket, "put", late)
+    store.bring_home(url, RUN)
+    assert Bucket(url).attempts(RUN) == {} and not folder.exists()
+
+
+@pytest.mark.parametrize("then", ["an hour later", "deleted"])
+def test_a_process_that_is_killed_while_an_attempt_comes_home_leaves_nothing_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    url, hangs = "s3://bench/team", threading.Event()
+    script = (
+        "import pathlib, sys\nfrom benchmark_job import store\n"
+        "store.PROJECT_ROOT = pathlib.Path(sys.argv[1])\nstore.bring_home(sys.argv[2])"
+    )
+    with s3(monkeypatch, "bench") as door:
+        store.put_up(url, RUN, measured(Clone(tmp_path / "one", url, monkeypatch).enter(), "half").name)
+
+        def hiccup(request: Request) -> str:
+            if request.method == "GET" and ".part-" in request.key:
+                hangs.wait(20)
+            return ""
+
+        door.hiccup = hiccup
+        root = Clone(tmp_path / "other", url, monkeypatch).enter()
+        child = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "other"), url])
+        run, until = store.run_folder(root, RUN), time.monotonic() + 20
+        while not list(run.glob(".half.*")):
+            assert time.monotonic() < until and child.poll() is None
+            time.sleep(0.01)
+        assert results.attempts(root, RUN) == [], "no attempt yet"
+        child.kill()
+        child.wait()
+        hangs.set()
+        (left,) = run.glob(".half.*")
+        store.bring_home(url)
+        assert [one.attempt_id for one in results.attempts(root, RUN)] == ["half"]
+        if then == "deleted":
+            assert store.delete_results(url, "dev") == 1
+            assert not run.exists()
+        else:
+            assert left.exists(), "somebody may be at it"
+            os.utime(left, (0, time.time() - 3700))
+            store.bring_home(url)
+            assert not left.exists() and results_folder.verify(run / "half") == []
+
+
+def test_what_is_deleted_is_no_run_that_begins_just_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, found = measured(tmp_path, "20261121T100000.000Z-aaaa"), store.attempts_of_stack
+    held: list[int | None] = []
+
+    def begins(root: Path, stack: str) -> list[Path]:
+        held.append(store.lock(folder.parent))
+        return found(root, stack)
+
+    monkeypatch.setattr(store, "attempts_of_stack", begins)
+    assert store.delete_results(str(tmp_path), "dev") == 0
+    assert results_folder.verify(folder) == [] and list(store.active_runs(tmp_path)) == [RUN]
+    monkeypatch.undo()
+    (lock,) = held
+    assert lock is not None
+    os.close(lock)
+    assert store.delete_results(str(tmp_path), "dev") == 1 and not folder.parent.exists()
+
+
+def test_who_waits_for_a_run_that_is_deleted_gets_the_lock_that_others_see(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = measured(tmp_path, "20261121T100000.000Z-aaaa").parent
+    monkeypatch.setattr(run_resource, "_LOCK_POLL_S", 0.01)
+    waits = threading.Event()
+
+    def waiter() -> list[str]:
+        with run_resource._locked(run, "dev", lambda _: waits.set()):
+            return list(store.active_runs(tmp_path, "dev"))
+
+    lock = store.lock(run)
+    assert lock is not None
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        active = pool.submit(waiter)
+        assert waits.wait(10)
+        shutil.rmtree(run)  # as the last attempt at the run is deleted
+        os.close(lock)
+        assert active.result(10) == [RUN]
+
+
+def test_a_run_that_has_just_begun_is_found_by_its_stack(tmp_path: Path) -> None:
+    run = store.run_folder(tmp_path, RUN)
+    run.mkdir(parents=True)
+    (run / store.LOCK).write_text("prod")
+    lock = store.lock(run)
+    assert lock is not None
+    later = threading.Timer(0.01, lambda: (run / store.LOCK).write_text("dev"))
+    later.start()
+    assert store.request_stop(tmp_path, "dev") == [RUN]
+    later.join()
+    assert store.request_stop(tmp_path, "prod") == []
+    os.close(lock)
+    assert store.request_stop(tmp_path, "dev") == []
 
 
 def test_where_nothing_was_left_nothing_is_made(clones: tuple[Clone, Clone], url: str) -> None:
@@ -331,12 +503,30 @@ def test_the_two_clouds_stores_of_one_name_have_folders_of_their_own() -> None:
 
 
 def said_everywhere(url: str, text: str) -> None:
-    with pytest.raises(store.StoreError, match=text):
+    with pytest.raises(store.StoreError, match=re.escape(text)):
         store.bring_home(url, RUN)
-    with pytest.raises(LedgerError, match=text):
+    with pytest.raises(LedgerError, match=re.escape(text)):
         Ledger(url, "dev").attempts()
     ledger, why = store.ledger_or_none(url, "dev")
     assert ledger.attempts() == () and text in why
+
+
+@pytest.mark.parametrize("code", ["ExpiredToken", "InvalidAccessKeyId"])
+def test_credentials_that_aws_refuses_are_told_with_their_login(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    with s3(monkeypatch, "bench") as door:
+        door.hiccup = lambda _: f"403 {code}"
+        said = rf"AWS refuses the credentials: .*\({code}\).*[^.]\. Log in again: `aws sso login`"
+        with pytest.raises(store.StoreError, match=said):
+            store.bring_home("s3://bench/team", RUN)
+        with pytest.raises(LedgerError, match=said):
+            Ledger("s3://bench/team", "dev").attempts()
+        with pytest.raises(BucketError, match=said):
+            Bucket("s3://bench/team").exists()
+
+
+def test_a_profile_that_is_not_there_is_told_with_the_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    said_everywhere("s3://bench/team", "(nobody) could not be found. Log in: `aws sso login`, or set AWS_PROFILE")
 
 
 def test_nobody_logged_in_is_said_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

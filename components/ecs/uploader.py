@@ -48,6 +48,7 @@ from components.uploads import (
     Denied,
     Pusher,
     Refused,
+    Told,
     Unreachable,
     Uploads,
     deliver,
@@ -337,18 +338,18 @@ def creating(orders: Orders) -> Create:
     # Where the bucket is in another region than we were told, botocore follows S3's redirection.
     client = boto3.client("s3", region_name=orders.region, config=_config())
 
-    def create(name: str, body: Path | bytes, until: float) -> None:
-        pause = PAUSE_S
+    def create(name: str, body: Path | bytes, until: float) -> bool:
+        pause, repeated = PAUSE_S, False
         while True:
             try:
                 with open_body(body) as file:
                     client.put_object(Bucket=orders.bucket, Key=f"{orders.prefix}/{name}", Body=file, IfNoneMatch="*")
-                return
+                return False
             except ClientError as error:
                 status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
                 code = str(error.response.get("Error", {}).get("Code", ""))
                 if status == 412:
-                    return  # it is there: a request whose answer was lost
+                    return not repeated  # it is there; to a repeated request, that is one whose answer was lost
                 # 409 is S3's word for another request for the same object that is under way.
                 passes = status >= 500 or status in (408, 409, 429) or code in _PASSING
                 if not passes:
@@ -359,7 +360,7 @@ def creating(orders: Orders) -> Create:
             if time.monotonic() + pause > until:
                 raise Unreachable(words)
             time.sleep(pause)
-            pause = min(2 * pause, 30.0)
+            pause, repeated = min(2 * pause, 30.0), True
 
     return create
 
@@ -382,20 +383,13 @@ class Uploader:
 
     def __init__(self, orders: Orders) -> None:
         self.orders = orders
-        self.told = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._tell())
-        self._told_at = 0.0
+        self.told = Told(signal.SIGTERM, signal.SIGINT)
         self._redactor = Redactor(orders.secrets)
         self._uploads = Uploads(
             orders.run, orders.data / "runs" / orders.run, creating(orders), folder=orders.results, largest=LARGEST
         )
         self._seen = Seen()
         self._began = datetime.datetime.now(datetime.UTC)
-
-    def _tell(self) -> None:
-        self._told_at = self._told_at or time.monotonic()
-        self.told.set()
 
     def run(self) -> int:
         say(f"phase run {self.orders.run}")
@@ -437,6 +431,8 @@ class Uploader:
 
     def _look(self) -> None:
         self._seen = look(self.orders.task_url) or self._seen
+        if self._seen.to_stop:  # we are told only when the other container has ended; the time that is left runs by now
+            self.told.set()
 
     def _wait(self, pusher: Pusher) -> str | None:
         """Until the benchmark's container has ended; or the reason for which it has to, or has had to."""
@@ -450,7 +446,7 @@ class Uploader:
             now = time.monotonic()
             if started is None and self._seen.started_at is not None:
                 started = now
-            if self._is_told():
+            if self.told.is_set():
                 return self._last_grace()
             if started is not None and now > started + self.orders.timeout_s:
                 return "time-out"
@@ -463,15 +459,12 @@ class Uploader:
                 say(f"progress {self._redactor.text(text)}")
                 said = text
             self.told.wait(POLL_S)
-        if self._seen.exit_code != 0 and not self._is_told():
+        if self._seen.exit_code != 0 and not self.told.is_set():
             self.told.wait(2 * POLL_S)  # of a task that is stopped, the other container may hear first
             self._look()
-        if self._is_told():
+        if self.told.is_set():
             return "stop"
         return "not-started" if self._seen.exit_code is None else None
-
-    def _is_told(self) -> bool:
-        return self.told.is_set() or self._seen.to_stop
 
     def _last_grace(self) -> str:
         """The container has the time of the results contract to end by itself."""
@@ -484,7 +477,8 @@ class Uploader:
     def _end(self, reason: str | None, refusal: str, log: Log) -> int:
         folder = self.orders.results
         if not self._seen.stopped:
-            folder = self._uploads.folder = self._copied(log)
+            until = time.monotonic() + COPY_S
+            folder = self._uploads.folder = copied(folder, self.orders.data, log, until)
         tidy(folder, log)
         exit_code = self._seen.exit_code
         if exit_code is None:
@@ -514,9 +508,7 @@ class Uploader:
 
     def _until(self) -> float:
         """When (monotonic) the last upload has to be through."""
-        if self.told.is_set():
-            return self._told_at + NOTICE_S
-        return time.monotonic() + (NOTICE_S if self._seen.to_stop else FLUSH_S)
+        return self.told.at + NOTICE_S if self.told.is_set() else time.monotonic() + FLUSH_S
 
     def _verdict(self, folder: Path, exit_code: int, reason: str | None, last: str) -> tuple[Status, Cause | None]:
         """``last``: what refused the uploads, or the end of what the benchmark printed."""
@@ -542,38 +534,38 @@ class Uploader:
             disk_mend=DISK_MEND,
         )
 
-    def _copied(self, log: Log) -> Path:
-        """A copy of the folder as it is now: what still runs may write on, and a manifest has to fit what is uploaded.
 
-        The measurements come first, then the small files; what there is no space or time for is left out, and the log
-        says so.
-        """
-        source = self.orders.results
-        target = Path(tempfile.mkdtemp(prefix="copy-", dir=self.orders.data))
-        until = time.monotonic() + COPY_S
-        found: list[tuple[bool, int, Path]] = []
-        for parent, _, names in os.walk(str(source)):
-            for path in (Path(parent) / name for name in names):
-                with contextlib.suppress(OSError):
-                    name = path.relative_to(source).as_posix()
-                    if name != results_folder.RESERVE:
-                        found.append((name not in GROWING, path.lstat().st_size, path))
-        for _, left, path in sorted(found):
-            into = target / path.relative_to(source)
-            try:
-                if time.monotonic() > until:
-                    raise TimeoutError("no time")
-                with open_regular(path) as file:
-                    into.parent.mkdir(parents=True, exist_ok=True)
-                    with into.open("wb") as copy:
-                        # No further than it was: it may grow on.
-                        while left > 0 and (piece := file.read(min(left, 1 << 20))):
-                            left -= copy.write(piece)  # noqa: PLW2901
-            except OSError as error:
-                into.unlink(missing_ok=True)
-                if not path.is_symlink():
-                    log.keep(f"gpubench: {str(into.relative_to(target))!a} is left out: {error}\n".encode())
-        return target
+def copied(source: Path, data: Path, log: Log, until: float) -> Path:
+    """A copy, below ``data``, of a folder as it is now: what still runs may write on, and a manifest has to fit what is
+    uploaded.
+
+    The measurements come first, then the small files; what there is no space or time for (``until``, monotonic) is left
+    out, and the log says so.
+    """
+    target = Path(tempfile.mkdtemp(prefix="copy-", dir=data))
+    found: list[tuple[bool, int, Path]] = []
+    for parent, _, names in os.walk(str(source)):
+        for path in (Path(parent) / name for name in names):
+            with contextlib.suppress(OSError):
+                name = path.relative_to(source).as_posix()
+                if name != results_folder.RESERVE:
+                    found.append((name not in GROWING, path.lstat().st_size, path))
+    for _, left, path in sorted(found):
+        into = target / path.relative_to(source)
+        try:
+            with open_regular(path) as file:
+                into.parent.mkdir(parents=True, exist_ok=True)
+                with into.open("wb") as copy:
+                    # No further than it was: it may grow on.
+                    while left > 0 and (piece := file.read(min(left, 1 << 20))):
+                        if time.monotonic() > until:
+                            raise TimeoutError("no time")
+                        left -= copy.write(piece)  # noqa: PLW2901
+        except OSError as error:
+            into.unlink(missing_ok=True)
+            if not path.is_symlink():
+                log.keep(f"gpubench: {str(into.relative_to(target))!a} is left out: {error}\n".encode())
+    return target
 
 
 def main() -> int:

@@ -65,6 +65,7 @@ from components.uploads import (  # noqa: E402
     Denied,
     Pusher,
     Refused,
+    Told,
     Unreachable,
     Uploads,
     deliver,
@@ -170,10 +171,9 @@ class Account:
     def ask(self, request: Callable[[dict[str, str]], Answer], until: float, mine: str = "") -> Answer:
         """The answer to a request, tried until then (monotonic). Raises Refused, Unreachable.
 
-        412 is an answer: what we create is there. So is a refusal that names `mine`, at a repeated request.
+        412 is an answer: what we create is there. So is a refusal that names `mine`.
         """
         pause = PAUSE_S
-        repeated = False
         while True:
             try:
                 answer = request(self.headers())
@@ -184,7 +184,7 @@ class Account:
             if answer is not None:
                 if answer.status < 300 or answer.status == 412:
                     return answer
-                if answer.status == 403 and repeated and mine and mine in words:
+                if answer.status == 403 and mine and mine in words:
                     return answer
                 if answer.status == 401:
                     self.forget()
@@ -195,7 +195,6 @@ class Account:
                 raise Unreachable(words)
             time.sleep(pause)
             pause = min(2 * pause, 30.0)
-            repeated = True
 
 
 def _words(answer: Answer) -> str:
@@ -290,11 +289,14 @@ def creating(account: Account, run: str) -> Create:
     parts = [prefix.strip("/"), "runs", run, attribute("attempt").strip()]
     home = "/".join(part for part in parts if part)
 
-    def create(name: str, body: Path | bytes, until: float) -> None:
+    def create(name: str, body: Path | bytes, until: float) -> bool:
+        tries = 0
         query = {"uploadType": "media", "ifGenerationMatch": "0", "name": f"{home}/{name}"}
         url = f"{STORAGE}/upload/storage/v1/b/{urllib.parse.quote(bucket)}/o?{urllib.parse.urlencode(query)}"
 
         def request(headers: dict[str, str]) -> Answer:
+            nonlocal tries
+            tries += 1
             with open_body(body) as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(0)
@@ -302,8 +304,8 @@ def creating(account: Account, run: str) -> Create:
                 # With a length, a file is sent as it is read: a large one needs no memory.
                 return call("POST", url, {**headers, **more}, file if size else b"")
 
-        # To overwrite would need the right to delete, so that is what a repeated create can be refused for.
-        account.ask(request, until, mine="storage.objects.delete")
+        # To overwrite would need the right to delete, so that is what creating what is there can be refused for.
+        return account.ask(request, until, mine="storage.objects.delete").status >= 300 and tries == 1
 
     return create
 
@@ -319,9 +321,7 @@ class Stop:
     """Whether the machine was told to stop, why, and until when it may work. boot.sh passes it on as SIGTERM."""
 
     def __init__(self) -> None:
-        self.told = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: self.told.set())
+        self.told = Told(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
     @staticmethod
     def reason() -> str:
@@ -452,7 +452,10 @@ def run_one(run: str) -> int:
     pusher = Pusher(uploads, float(attribute("upload-s", "15")))
     pusher.start()
     reason = _wait(container, stop, pusher, results.path, time.monotonic() + timeout_s, redactor)
-    if reason is not None:
+    if reason is None and container.process.returncode != 0:
+        # Of a machine that goes down, docker's container may hear before we do.
+        reason = "stop" if stop.told.wait(2 * POLL_S) else None
+    elif reason is not None:
         container.stop(GRACE_S if reason == "time-out" or Stop.reason() == "stopped" else NOTICE_GRACE_S)
     pump.join(timeout=5)
     pusher.end()

@@ -14,6 +14,7 @@ readonly pause_ms="${GPUBENCH_PAUSE_MS:-5000}"       # the first pause between t
 readonly metadata_s="${GPUBENCH_METADATA_S:-300}"    # how long the metadata server may be silent at boot
 readonly driver_s="${GPUBENCH_DRIVER_S:-600}"        # the image installs its driver at the first boot, in minutes
 readonly docker_s="${GPUBENCH_DOCKER_S:-120}"
+readonly units="${GPUBENCH_UNITS:-/run/systemd/system}"
 # A grant of the same update takes 2 minutes as a rule until it holds, and may take 7 or more:
 # https://cloud.google.com/iam/docs/access-change-propagation
 readonly grant_s="${GPUBENCH_GRANT_S:-300}"
@@ -215,6 +216,14 @@ wait_for_docker() {
   stop_here bad-request no-docker 'take a boot image whose docker starts' <<<"$said"
 }
 
+# systemd ends units in the reverse order of their start, and docker's beside Google's, which runs the shutdown script:
+# a container would be ended before anybody here knew why, and docker couldn't be asked any more
+# (google-shutdown-scripts.service of https://github.com/GoogleCloudPlatform/guest-agent names network and log only).
+end_before_docker() {
+  local folder="$units/google-shutdown-scripts.service.d"
+  mkdir -p -- "$folder" && printf '[Unit]\nAfter=docker.service\n' >"$folder/gpubench.conf" && systemctl daemon-reload
+}
+
 # A container must not get this machine's token: of the metadata server it may use nothing but its name service (the
 # same address is the machine's resolver). Where the rule can't be made, nothing is run.
 guard_metadata() {
@@ -356,6 +365,7 @@ if ((gpu)); then
 fi
 say 'phase pull'
 wait_for_docker
+end_before_docker 2>"$state/units" || say "docker may end before the shutdown script: $(head -n 1 "$state/units")"
 guard_metadata
 pull
 if [[ -s "$state/code" ]]; then
@@ -369,7 +379,7 @@ while read -r run _ || [[ -n "$run" ]]; do
   ((!stopping)) || interrupted
   say "phase run $run"
   rc=0
-  attend timeout --kill-after=900 $((${timeout_s%.*} + 1200)) python3 "$state/lib/agent.py" run "$run" || rc=$?
+  attend timeout --kill-after=900 $((${timeout_s%.*} + 1800)) python3 "$state/lib/agent.py" run "$run" || rc=$?
   case "$rc" in
     0) ;; # sealed and uploaded, however it went: the next run may do better
     3 | 4) # interrupted, or nothing can be uploaded: the agent has said it

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
+import pulumi
 import pytest
 
 import object_store
 from benchmark_job import store
 from benchmark_job.bucket import Bucket, BucketError
+from engine import hands, program
+from engine.base import Engine, Result
+from placement.ledger import LedgerError, begin_on
+from settings import Settings
 from tests.s3_server import DENIED, REGION, Door, Request, s3
 from tests.test_store import RUN, measured, said_everywhere
 
 URL = "s3://bench/team"
+ACCOUNT = "123456789012"
 
 
 @pytest.fixture
@@ -38,11 +47,11 @@ def test_nobody_logged_in_is_said_at_once(nobody: None, monkeypatch: pytest.Monk
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
         began = time.monotonic()
-        with pytest.raises(BucketError, match="no AWS credentials: log in with `aws sso login`"):
+        with pytest.raises(BucketError, match="no credentials for AWS: Unable to locate credentials. Log in: `aws sso login`"):
             Bucket(URL).attempts(RUN)
         assert time.monotonic() - began < 8  # one try at a second or two; a request would make several
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    said_everywhere(URL, "no AWS credentials: log in with `aws sso login`")
+    said_everywhere(URL, "no credentials for AWS: Unable to locate credentials. Log in: `aws sso login`")
 
 
 def test_a_profile_that_is_not_there_is_said(nobody: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +108,7 @@ def test_a_refusal_is_said_with_awss_own_code(door: Door) -> None:
         Bucket(URL).attempts(RUN)
     text = str(caught.value)
     assert f"An error occurred (AccessDenied) when calling the ListObjectsV2 operation: {DENIED}" in text
-    assert "(aws sso login; `aws sts get-caller-identity` says who you are)" in text
+    assert "(`aws sso login`, or set AWS_PROFILE; `aws sts get-caller-identity` says who you are)" in text
 
 
 @pytest.mark.parametrize("answer", ["403 AccessDenied", "500 InternalError"])
@@ -111,3 +120,57 @@ def test_whether_the_bucket_is_there_is_not_guessed(door: Door, answer: str) -> 
     door.hiccup = hiccup
     with pytest.raises(BucketError, match="s3://bench/team can't be looked for"):
         Bucket(URL).exists()
+
+
+class Updates:
+    """An engine whose update makes the bucket, as the stack's standing does."""
+
+    def __init__(self, door: Door, bucket: str) -> None:
+        self.door, self.bucket, self.released = door, bucket, list[bool]()
+
+    def up(self) -> Result:
+        self.released.append(os.environ.get(program.RELEASE_VARIABLE) == "1")
+        where = {"LocationConstraint": REGION}
+        self.door.client().create_bucket(Bucket=self.bucket, CreateBucketConfiguration=where)
+        return Result()
+
+
+def on_ecs(url: str) -> Settings:
+    values = {
+        "gpubench:results": url,
+        "gpubench:ladder": json.dumps([{"surface": "ecs", "account": ACCOUNT, "tier": "t4", "region": REGION}]),
+        "gpubench:benchmark": json.dumps({"image": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/b@sha256:{'ab' * 32}"}),
+    }
+    return Settings.from_config(values, set(), source="Pulumi.test.yaml")
+
+
+def test_the_first_update_makes_the_bucket_before_an_attempt_is_written_down(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = on_ecs("s3://new/team")
+    rung, warned = settings.ladder[0], list[str]()
+    monkeypatch.setattr(pulumi.log, "warn", warned.append)
+    ledger = store.ledger(settings.results.url, "test")
+    attempt = begin_on(rung, datetime.now(UTC), "test", "job")
+    assert ledger.attempts() == (), "nothing was tried yet"
+    with pytest.raises(LedgerError):
+        ledger.begin(attempt)
+    # A plain `pulumi up` asks for no capacity yet, and says so; `gpubench up` makes such an update first.
+    assert program.releases(settings, rung)
+    assert "s3://new/team" in warned[0] and "Run `pulumi up` again" in warned[0]
+    engine, said = Updates(door, "new"), list[str]()
+    for _ in range(2):
+        hands.store_in_place(settings, cast("Engine", engine), said.append)
+    assert engine.released == [True]
+    assert said == ["the stack is brought up without capacity first: the bucket of s3://new/team isn't there yet"]
+    assert not program.releases(settings, rung)
+    ledger.begin(attempt)
+    assert [one.id for one in ledger.attempts()] == [attempt.id]
+
+
+@pytest.mark.usefixtures("nobody")
+def test_a_bucket_that_nobody_can_ask_for_counts_as_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A preview of a pull request has no credentials, and shows the whole."""
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    settings = on_ecs("s3://new/team")
+    assert not program.releases(settings, settings.ladder[0])

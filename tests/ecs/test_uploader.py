@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -22,8 +24,10 @@ import pytest
 import results_folder
 from benchmark_job.bucket import Bucket, Fetch
 from components import uploads
+from components.ecs import uploader
 from components.ecs.task import BOOTSTRAP, code
-from components.uploads import Uploads
+from components.run_log import Log
+from components.uploads import Unreachable, Uploads
 from tests.s3_server import DENIED, REGION, Door, Request, s3
 
 RUN, ATTEMPT = "3f9c2a71b0d4-1", "20261121t101530-000-9f3a2b"
@@ -33,6 +37,7 @@ ZONE, TASK = "eu-west-1b", "0123456789abcdef0123456789abcdef"
 STAMPS = {"run": RUN, "stack": "dev", "attempt": ATTEMPT}
 SECRET = "hf_0123456789abcdef"
 MEASURE = 'printf \'{"benchmark":"disk","mb_per_s":%s}\\n\' 512 >> "$R/measurements.jsonl"\n'
+RECORDS = [{"benchmark": "disk", "mb_per_s": 512}] * 2
 UNTIL_TOLD = "trap 'exit 143' TERM\n" + MEASURE + "while :; do sleep 0.02; done\n"
 DEAF = "trap '' TERM\n" + "while :; do\n" + MEASURE + "sleep 0.005; done\n"
 
@@ -284,6 +289,47 @@ def test_nothing_there_is_overwritten(task: EcsTask) -> None:
     objects = task.door.objects("bench")
     assert objects[next(iter(there))] == b"of another\n"
     assert objects[f"team/runs/{RUN}/{ATTEMPT}/deep.part-000001"] == b"1\n"
+    folder, _ = task.home_again()
+    assert len(results_folder.read_records(folder)) == 1, "its own, not the other's that is there"
+    assert [key for key in objects if key.endswith(".whole")] == [f"team/runs/{RUN}/{ATTEMPT}/measurements.jsonl.whole"]
+
+
+@pytest.mark.parametrize(
+    ("change", "records"),
+    [("sed -i s/512/513/", [{"benchmark": "disk", "mb_per_s": 513}] * 2), ("sed -i 2d", RECORDS[:1])],
+    ids=["rewritten", "taken back"],
+)
+def test_a_file_that_changes_before_it_is_known_what_is_there(
+    task: EcsTask, change: str, records: list[dict[str, Any]]
+) -> None:
+    """A part is there, and the answer was lost; what is sent again isn't that part."""
+    changed, seen = threading.Event(), []
+
+    def hiccup(request: Request) -> str:
+        if request.method != "PUT" or not request.key.endswith("measurements.jsonl.part-000001"):
+            return ""
+        seen.append(request)
+        return "lost" if len(seen) == 1 else "" if changed.is_set() else "503 SlowDown"
+
+    task.door.hiccup = hiccup
+    task.benchmark = (
+        f'{{ {MEASURE}{MEASURE}}} >"$R/measurements.new"\nmv "$R/measurements.new" "$R/measurements.jsonl"\n'
+    ).replace(' >> "$R/measurements.jsonl"', "")
+    task.benchmark += f'while [[ ! -e "$HOME_/go" ]]; do sleep 0.01; done\n{change} "$R/measurements.jsonl"\n'
+    task.start()
+    task.start_benchmark()
+    key = f"team/runs/{RUN}/{ATTEMPT}/measurements.jsonl.part-000001"
+    task.wait_for(lambda: len(seen) > 5)  # more than one upload has the patience for
+    (task.home / "go").touch()
+    assert task.container is not None
+    task.container.wait()
+    changed.set()
+    assert task.wait() == 0, task.said
+    folder, manifest = task.home_again()
+    assert (manifest["status"], results_folder.read_records(folder)) == ("complete", records)
+    objects = task.door.objects("bench")
+    assert objects[key].count(b"512") == 2, "as it was first sent"
+    assert objects[key.replace("part-000001", "whole")] == (folder / results_folder.MEASUREMENTS).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -544,8 +590,9 @@ def test_a_file_larger_than_any_object_is_several(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(uploads, "PART", 400)
     made: dict[str, bytes] = {}
 
-    def create(name: str, body: Path | bytes, _: float) -> None:
+    def create(name: str, body: Path | bytes, _: float) -> bool:
         made[name] = body.read_bytes() if isinstance(body, Path) else body
+        return False
 
     one = Uploads(RUN, tmp_path, create, largest=1000)
     one.folder.mkdir()
@@ -555,6 +602,61 @@ def test_a_file_larger_than_any_object_is_several(tmp_path: Path, monkeypatch: p
         one.finish(name, time.monotonic() + 5)
     assert [len(data) for data in made.values()] == [400, 400, 201, 1000]
     assert b"".join(made[f"much.part-00000{number}"] for number in (1, 2, 3)) == bytes(range(250)) * 4 + b"."
+
+
+class Objects(dict[str, bytes]):
+    """A bucket that is asked without a network. ``lost``: names of objects that are made, and nothing answered."""
+
+    def __init__(self) -> None:
+        self.lost: list[str] = []
+
+    def create(self, name: str, body: Path | bytes, _: float) -> bool:
+        there = name in self
+        self.setdefault(name, body.read_bytes() if isinstance(body, Path) else body)
+        if name in self.lost:
+            raise Unreachable("no answer")
+        return there
+
+
+@pytest.mark.parametrize(
+    ("now", "whole"),
+    [(b"12345678", False), (b"12345678more", False), (b"1234567", True), (b"........", True), (b"........more", True)],
+)
+def test_another_process_goes_on_with_what_is_there(tmp_path: Path, now: bytes, *, whole: bool) -> None:
+    """After a reset: the record holds, and the file may have lost what was written last."""
+    bucket = Objects()
+    first = Uploads(RUN, tmp_path, bucket.create)
+    first.folder.mkdir()
+    (path := first.folder / results_folder.MEASUREMENTS).write_bytes(b"12345678")
+    first.push(path.name, time.monotonic() + 5)
+    path.write_bytes(now)
+    second = Uploads(RUN, tmp_path, bucket.create)
+    second.push(path.name, time.monotonic() + 5)
+    with path.open("ab") as file:
+        file.write(b"\n")
+    second.push(path.name, time.monotonic() + 5)
+    second.finish(path.name, time.monotonic() + 5)
+    assert bucket.get(f"{path.name}.whole") == (now + b"\n" if whole else None)
+    if not whole:
+        assert b"".join(bucket.values()) == now + b"\n"
+
+
+def test_a_part_that_is_changed_and_changed_back_is_no_more_trusted(tmp_path: Path) -> None:
+    bucket = Objects()
+    one = Uploads(RUN, tmp_path, bucket.create)
+    one.folder.mkdir()
+    path = one.folder / results_folder.MEASUREMENTS
+    part = f"{path.name}.part-000001"
+    bucket.lost.append(part)
+    for text, is_made in ((b"first\n", False), (b"other\n", True), (b"first\n", True)):
+        path.write_bytes(text)
+        with pytest.raises(Unreachable):
+            one.push(path.name, time.monotonic() + 5)
+        if not is_made:
+            del bucket[part]  # it got nowhere
+    bucket.lost.clear()
+    one.finish(path.name, time.monotonic() + 5)
+    assert bucket == {part: b"other\n", f"{path.name}.whole": b"first\n"}
 
 
 @pytest.mark.parametrize(
@@ -571,3 +673,19 @@ def test_an_environment_that_is_wrong(task: EcsTask, name: str, value: str, said
     task.start()
     assert task.wait() == 2
     assert task.markers == [f"failed bad-request (uploader): the uploader can't begin: {said}"]
+
+
+def test_a_large_file_takes_no_more_of_the_last_seconds_than_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, log = tmp_path / "results", Log(tmp_path / "log", [])
+    source.mkdir()
+    (source / results_folder.MEASUREMENTS).write_text("{}\n")
+    (source / "trace").write_bytes(bytes(5 << 20))
+    ticks = itertools.count()
+    monkeypatch.setattr(uploader, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    copy = uploader.copied(source, tmp_path, log, until=2.5)
+    log.flush()
+    assert [path.name for path in copy.iterdir()] == [results_folder.MEASUREMENTS]
+    assert "'trace' is left out: no time" in (tmp_path / "log").read_text()
+    assert next(ticks) == 4, "it is looked at between two pieces"

@@ -79,9 +79,9 @@ class Machine:
     console: str = ""
 
     def __post_init__(self) -> None:
-        self.fakes = self.home / "fakes"
+        self.fakes, self.units = self.home / "fakes", self.home / "units"
         self.fakes.mkdir()
-        programs = {"docker": _DOCKER, "nvidia-smi": _NVIDIA_SMI, "iptables": "", "shutdown": ""}
+        programs = {"docker": _DOCKER, "nvidia-smi": _NVIDIA_SMI, "iptables": "", "shutdown": "", "systemctl": ""}
         for name, text in programs.items():
             self.program(name, text)
         self.env = {
@@ -89,6 +89,7 @@ class Machine:
             "FAKES": str(self.fakes),
             "GPUBENCH_STATE": str(self.home / "state"),
             "GPUBENCH_DATA": str(self.home / "data"),
+            "GPUBENCH_UNITS": str(self.units),
             "GPUBENCH_PAUSE_MS": "40",
             "GPUBENCH_METADATA_S": "1",
             "GPUBENCH_DRIVER_S": "1",

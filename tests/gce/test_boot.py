@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -100,6 +103,35 @@ def test_a_file_that_grows_comes_in_parts_while_the_run_lasts(machine: Machine, 
     assert not machine.called("nvidia-smi")
     assert "--gpus" not in machine.called("docker run")[0]
     assert machine.ended_itself()
+
+
+@pytest.mark.parametrize("change", ["sed -i s/512/513/", "sed -i 2d"], ids=["rewritten", "taken back"])
+def test_a_file_that_changes_before_it_is_known_what_is_there(machine: Machine, change: str) -> None:
+    """A part is there, and the answer was lost; what is sent again isn't that part."""
+    made = f"{MEASURE}{MEASURE}".replace("measurements.jsonl", "new")
+    machine.container = (
+        f'{made}mv "$RESULTS/new" "$RESULTS/measurements.jsonl"\n'
+        'while [[ ! -e "$FAKES/go" ]]; do sleep 0.01; done\n'
+        f'{change} "$RESULTS/measurements.jsonl"; touch "$FAKES/changed"; sleep 0.1\n'
+    )
+    seen: list[str] = []
+
+    def hiccup(name: str) -> str:
+        if not name.endswith("measurements.jsonl.part-000001"):
+            return ""
+        seen.append(name)
+        return "after" if len(seen) == 1 else "before" * (not (machine.fakes / "changed").exists())
+
+    machine.google.hiccup = hiccup
+    machine.start()
+    machine.google.wait_for(lambda: len(seen) > 5)  # more than one upload has the patience for
+    (machine.fakes / "go").touch()
+    machine.wait()
+    assert manifest(machine)["status"] == "complete"
+    records = results_folder.read_records(machine.home_again())
+    assert [record["mb_per_s"] for record in records] == ([513, 513] if "s/" in change else [512])
+    (part,) = [data for name, data in machine.google.objects.items() if "measurements.jsonl.part" in name]
+    assert part.count(b"512") == 2, "as it was first sent"
 
 
 def test_links_and_pipes_are_not_followed(machine: Machine) -> None:
@@ -220,6 +252,35 @@ def test_what_was_measured_is_saved_when_the_machine_is_told_to_end(machine: Mac
     grace = machine.called("docker stop")[0].split()[3]
     assert grace == ("10" if how == "stopped" else "7")
     assert machine.ended_itself()
+
+
+def test_a_container_that_hears_of_the_machine_s_end_before_the_agent(machine: Machine) -> None:
+    """systemd ends docker, and docker its containers, while nobody has told the agent anything yet."""
+    machine.order = {"runs": {run: {"run": run} for run in RUNS}}
+    machine.env["GPUBENCH_PAUSE_MS"] = "1000"
+    machine.container = UNTIL_TOLD
+    machine.start()
+    measured = machine.home / "data" / "runs" / RUNS[0] / "results" / results_folder.MEASUREMENTS
+    machine.google.wait_for(measured.exists)
+    os.kill(int((machine.fakes / f"gpubench-{RUNS[0]}.pid").read_text()), signal.SIGTERM)
+    time.sleep(0.5)
+    machine.shut_down()
+    machine.wait()
+    found = manifest(machine)
+    assert (found["status"], found["cause"]["message"], found["exit_code"]) == (
+        "interrupted", "the machine is being shut down", 143,
+    )  # fmt: skip
+    assert len(machine.called("docker run")) == 1, "the next run does not begin"
+    assert not machine.called("docker stop")
+    assert machine.ended_itself()
+
+
+def test_the_shutdown_script_is_ended_before_docker(machine: Machine) -> None:
+    machine.boot()
+    (drop_in,) = machine.units.glob("google-shutdown-scripts.service.d/*.conf")
+    assert drop_in.read_text() == "[Unit]\nAfter=docker.service\n"
+    calls = [call.split()[0:2] for call in machine.calls]
+    assert calls.index(["systemctl", "daemon-reload"]) < calls.index(["docker", "run"])
 
 
 def test_a_machine_that_is_told_to_end_while_it_pulls(machine: Machine) -> None:
@@ -506,6 +567,30 @@ def test_a_machine_that_restarts_saves_what_it_had_and_ends(machine: Machine) ->
     found = manifest(machine)
     assert (found["status"], found["cause"]["code"]) == ("interrupted", "reboot")
     assert len(results_folder.read_records(machine.home_again())) == 1
+    assert machine.ended_itself()
+
+
+@pytest.mark.parametrize("says_it_exists", [412, 403])
+def test_a_restart_that_takes_the_last_seconds_of_the_disk_takes_nothing_of_the_results(
+    machine: Machine, says_it_exists: int
+) -> None:
+    """The record is from before the upload, and what was written last is zeros: the bucket has other bytes."""
+    machine.google.says_it_exists = says_it_exists
+    machine.container = UNTIL_TOLD
+    machine.start()
+    machine.google.wait_for(lambda: any("measurements" in name for name in machine.google.order))
+    machine.cut_power()
+    machine.wait()
+    run = machine.home / "data" / "runs" / RUNS[0]
+    record = json.loads((run / "uploads.json").read_text())
+    (run / "uploads.json").write_text(json.dumps({".log": record[".log"]}))
+    measured = run / "results" / results_folder.MEASUREMENTS
+    measured.write_bytes(bytes(measured.stat().st_size))
+    subprocess.run(["rm", "-r", str(machine.home / "state")], check=True)
+    machine.boot()
+    found = manifest(machine)
+    assert (found["status"], found["cause"]["code"]) == ("interrupted", "reboot")
+    assert (machine.home_again() / measured.name).read_bytes() == measured.read_bytes()
     assert machine.ended_itself()
 
 

@@ -261,11 +261,11 @@ def test_what_a_run_failed_of_comes_home_with_what_it_measured(makes: Makes) -> 
 def test_a_manifest_that_does_not_fit_comes_home_as_it_is(makes: Makes) -> None:
     world = makes()
 
-    def sealed_too_early() -> None:
+    def rewritten_and_sealed() -> None:
+        world.agent.rewrites(b"gemm-1", b"gemm-9")  # after it was uploaded
         world.agent.ends()
-        world.agent.measures(2)  # what a container writes after its end
 
-    world.steps = [lambda: world.agent.measures(1), sealed_too_early]
+    world.steps = [lambda: world.agent.measures(1), rewritten_and_sealed]
     world.carries_out()
     problems = results_folder.verify(world.execution.folder)
     assert [problem.partition(":")[0] for problem in problems] == [results_folder.MEASUREMENTS]
@@ -997,16 +997,16 @@ def test_after_a_kill_the_same_attempt_goes_on(makes: Makes, creates: Creates) -
 def test_results_that_do_not_fit_their_manifest_fail_the_run_and_are_kept(makes: Makes, creates: Creates) -> None:
     world = makes()
 
-    def sealed_too_early() -> None:
+    def rewritten_and_sealed() -> None:
+        world.agent.rewrites(b"gemm-1", b"gemm-9")
         world.agent.ends()
-        world.agent.measures(2)
 
-    world.steps = [lambda: world.agent.measures(1), sealed_too_early]
+    world.steps = [lambda: world.agent.measures(1), rewritten_and_sealed]
     with pytest.raises(RunFailed) as failed:
         creates()
     assert "left no usable results: measurements.jsonl: " in str(failed.value)
     assert f"Kept: {world.execution.folder}" in str(failed.value)
-    assert world.measured == [1, 2]
+    assert world.measured == [1]
 
 
 def test_an_interrupted_run_fails_with_its_cause_and_is_put_into_the_bucket(makes: Makes, creates: Creates) -> None:
