@@ -421,10 +421,46 @@ def closest(value: str, allowed: Iterable[str]) -> str | None:
     wanted = value.lower().strip().replace("_", "-").replace(" ", "-")
     if wanted in folded:
         return folded[wanted]
+    if of_other_partition(wanted):
+        return None  # no slip of the pen: a region of this name is there, and nearly that of another partition's
     import difflib  # late: only mistakes need it
 
-    near = difflib.get_close_matches(wanted, folded, n=1, cutoff=0.6)
-    return folded[near[0]] if near else None
+    near = difflib.get_close_matches(wanted, folded, n=_NEAR, cutoff=0.6)
+    # One or two slips say more than what the words have in common: us-esat-1 is us-east-1, and not us-west-1.
+    return folded[min(near, key=lambda name: _slips(wanted, name))] if near else None
+
+
+_NEAR = 12
+_FEW_SLIPS = 2
+
+
+def _slips(written: str, name: str) -> tuple[int, int]:
+    """How far a word is from a name, least first: slips (letters left out, put in, changed or swapped with the next),
+    then how soon the first of them comes: the first letters are the likeliest to be right. Many slips are all alike.
+    """
+    before: list[int] = []
+    row = list(range(len(name) + 1))
+    for i, letter in enumerate(written, 1):
+        before, last, row = row, before, [i]
+        for j, other in enumerate(name, 1):
+            row.append(min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != other)))
+            if last and j > 1 and letter == name[j - 2] and other == written[i - 2]:
+                row[j] = min(row[j], last[j - 2] + 1)
+    if row[-1] > _FEW_SLIPS:
+        return _FEW_SLIPS + 1, 0
+    pairs = enumerate(zip(written, name, strict=False))
+    return row[-1], -next((place for place, (one, other) in pairs if one != other), min(len(written), len(name)))
+
+
+def of_other_partition(region: str) -> bool:
+    """Whether it is a region of AWS's in China, in GovCloud or the like, which gpubench has nothing to do with.
+
+    https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html
+    """
+    return re.fullmatch(r"(?:cn|us-gov|us-isob?|us-isof|eu-isoe|eusc)-[a-z]+(?:-[a-z]+)*-\d[a-z]?", region) is not None
+
+
+OTHER_PARTITION = "AWS's regions in China and GovCloud aren't built (docs/ecs.md): choose another"
 
 
 @lru_cache(maxsize=8)

@@ -46,6 +46,7 @@ def run(args: Namespace) -> int:
         )
     except CatalogError as error:
         hint = f"did you mean {error.suggestion}?" if error.suggestion else "`gpubench tiers` lists all"
+        hint = catalog.OTHER_PARTITION if catalog.of_other_partition(error.value) else hint
         allowed = ", ".join(error.allowed)
         print(
             f"gpubench tiers --{error.kind} {error.value}: unknown {error.kind}; {hint}\nknown: {allowed}",

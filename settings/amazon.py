@@ -54,7 +54,10 @@ def read_aws(parsed: Mapping[str, object], ladder: Sequence[Rung] | None, mistak
     rungs = None if ladder is None else [rung for rung in ladder if rung.surface == Surface.ECS]
     regions = None if rungs is None else tuple(dict.fromkeys(str(rung.place.region) for rung in rungs))
     subnets = _subnets(config.subnets or {}, regions, f"{path}.subnets", mistakes)
-    groups = _security_groups(config.security_groups or {}, subnets, f"{path}.security_groups", mistakes)
+    groups = config.security_groups or {}
+    _check_groups(groups, f"{path}.security_groups", mistakes)
+    if not {"subnets", "security_groups"} & bad:
+        _check_pairs(groups, subnets, f"{path}.security_groups", mistakes)
     network = config.network
     if network is not None and network not in AWS_NETWORKS:
         mistakes.add(f"{path}.network", shown(network), one_of(AWS_NETWORKS), did_you_mean(network, AWS_NETWORKS))
@@ -77,7 +80,7 @@ def read_aws(parsed: Mapping[str, object], ladder: Sequence[Rung] | None, mistak
         mistakes.add(path, "given, and no rung on ecs", "aws only with a rung on ecs", "remove it, or add such a rung")
     return Aws(
         subnets=subnets,
-        security_groups=groups,
+        security_groups=dict(groups),
         network=network or AWS_NETWORKS[0],
         volume_gb=size,
         uploader_image=image,
@@ -107,20 +110,22 @@ def _subnets(
     return found
 
 
-def _security_groups(
-    given: Mapping[str, str], subnets: Mapping[str, Sequence[str]], path: str, mistakes: Mistakes
-) -> dict[str, str]:
-    """The group of the subnets in each region: which network these are in, only AWS knows."""
+def _check_groups(given: Mapping[str, str], path: str, mistakes: Mistakes) -> None:
     for region, group in given.items():
-        where = f"{path}.{shown_key(region)}"
-        if region not in subnets:
-            mend = "remove it, or name the region's subnets, too"
-            mistakes.add(where, shown(group), "security groups only of regions in subnets", mend)
-        elif not re.fullmatch(rf"sg-{_ID}", group):
+        if not re.fullmatch(rf"sg-{_ID}", group):
             mend = "`aws ec2 describe-security-groups --query 'SecurityGroups[].GroupId'` lists them"
+            where = f"{path}.{shown_key(region)}"
             mistakes.add(where, shown(group), "a security group's id: sg-0123456789abcdef0", mend)
-    for region in subnets:
-        if region not in given:
-            allowed = "a security group of the same network: nothing has to come in"
-            mistakes.add(f"{path}.{shown_key(region)}", "missing", allowed, "name it, beside the region's subnets")
-    return dict(given)
+
+
+def _check_pairs(
+    groups: Mapping[str, str], subnets: Mapping[str, Sequence[str]], path: str, mistakes: Mistakes
+) -> None:
+    """Subnets have a group, and a group has subnets; whether both are of one network, only AWS knows."""
+    for region in [one for one in groups if one not in subnets]:
+        mend = "remove it, or name the region's subnets, too"
+        where = f"{path}.{shown_key(region)}"
+        mistakes.add(where, shown(groups[region]), "security groups only of regions in subnets", mend)
+    for region in [one for one in subnets if one not in groups]:
+        allowed = "a security group of the same network: nothing has to come in"
+        mistakes.add(f"{path}.{shown_key(region)}", "missing", allowed, "name it, beside the region's subnets")

@@ -6,10 +6,11 @@ import math
 import re
 from collections.abc import Mapping
 
+import catalog
 from catalog import ANY_TIER, Purchase, Surface
 from placement.ladder import NO_GPU_TIERS, LadderEntry
 from settings.google import PROJECT_ID
-from settings.mistakes import Mistakes, Named, did_you_mean, one_of, shown
+from settings.mistakes import Mistakes, Named, did_you_mean, one_of, shown, some_of
 from settings.model import FLEX_START_HOURS
 from settings.shapes import PLURALS, EntryShape, take_shape
 from settings.sold import Sold, known_tiers
@@ -34,13 +35,52 @@ _PURCHASE_ALIASES = {
     "reservation": "reserved",
 }
 
+_RESERVATION_ID = "the id of a Capacity Reservation (cr-...)"
+_LIST_RESERVATIONS = (
+    "`aws ec2 describe-capacity-reservations --query "
+    "'CapacityReservations[].[CapacityReservationId,AvailabilityZoneId]'` lists both"
+)
+
 
 def read_entry(raw: object, path: str, defaults: Mapping[str, str], mistakes: Mistakes) -> LadderEntry | None:
     """A checked entry with singular and plural forms made one; None if it has a mistake."""
     before = len(mistakes)
+    raw, told = _without_words_for_all(raw, path, mistakes)
     config, bad = take_shape(EntryShape, raw, path, mistakes)
+    bad |= told
     entry = _Entry(config, bad, path, defaults, mistakes).read() if isinstance(raw, Mapping) else None
     return entry if len(mistakes) == before else None
+
+
+_ALL = ("all", "any", "every", "*")
+
+
+def _without_words_for_all(raw: object, path: str, mistakes: Mistakes) -> tuple[object, frozenset[str]]:
+    """An entry without a word for all regions, or all zones; and the keys that had one, which is told."""
+    if not isinstance(raw, Mapping) or raw.get("surface") not in tuple(Surface) or raw["surface"] == Surface.LOCAL:
+        return raw, frozenset()
+    found = {key for key in ("region", "regions", "zone", "zones") if _is_for_all(raw.get(key))}
+    surface = str(raw["surface"])
+    tiers = [tier for tier in _flat(raw.get("tier"), raw.get("tiers")) if tier in catalog.tier_names()]
+    selling = [{r for o in catalog.offers(surface=surface, tier=tier) for r in o.regions} for tier in tiers]
+    common = set.intersection(*selling) or set.union(*selling) if selling else set(catalog.regions(surface))
+    allowed = sorted(common)
+    for key in sorted(found):
+        if key.startswith("zone"):
+            mend = f"leave {key} out: all zones of a region are searched anyhow"
+            mistakes.add(f"{path}.{key}", shown(raw[key]), "zones, each by itself", mend)
+        else:
+            mend = "name each region that you want, as in regions: [{}]".format(", ".join(allowed[:2]))
+            mistakes.add(f"{path}.{key}", shown(raw[key]), some_of(allowed), mend)
+    return {key: value for key, value in raw.items() if key not in found}, frozenset(found)
+
+
+def _is_for_all(value: object) -> bool:
+    return value in _ALL or (isinstance(value, list) and len(value) == 1 and value[0] in _ALL)
+
+
+def _flat(*values: object) -> list[object]:
+    return [one for value in values for one in (value if isinstance(value, list) else [value])]
 
 
 class _Entry:
@@ -76,7 +116,7 @@ class _Entry:
         sold.check_regions()
         sold.check_purchases(purchases, config.max_hours)
         sold.check_zones(zones)
-        self._check_reservation(surface, purchases)
+        self._check_reservation(surface, purchases, zones)
         return LadderEntry(
             surface=surface,
             project=project,
@@ -200,17 +240,26 @@ class _Entry:
             sold.tell_missing_region(key, zones or ())
         return ()
 
-    def _check_reservation(self, surface: Surface, purchases: tuple[Named, ...]) -> None:
+    def _check_reservation(
+        self, surface: Surface, purchases: tuple[Named, ...], zones: tuple[Named, ...] | None
+    ) -> None:
         reserved = any(purchase == Purchase.RESERVED for _, purchase in purchases)
         name = self.config.reservation
+        on_ecs = surface == Surface.ECS
+        if reserved and on_ecs and len(zones or ()) != 1 and not self._is_bad("zone"):
+            value = f"{len(zones)} zones" if zones else "missing"
+            allowed = "with reserved the reservation's one zone, by its id"
+            self._add("zones" if zones else "zone", value, allowed, f"write zone: and the id; {_LIST_RESERVATIONS}")
         if reserved and not name and "reservation" not in self.bad:
-            of_ecs = "the id of a Capacity Reservation (cr-...)"
-            what = of_ecs if surface == Surface.ECS else "the name of a reservation"
+            what = _RESERVATION_ID if on_ecs else "the name of a reservation"
             mend = "a reserved purchase uses a reservation that exists: name it"
             self._add("reservation", "missing" if name is None else "an empty text", what, mend)
         elif name is not None and not reserved and not self._is_bad("purchase"):
             mend = "write purchase: reserved, or remove reservation"
             self._add("reservation", shown(name), "a reservation only with purchase: reserved", mend)
+        elif name and reserved and on_ecs:
+            if not re.fullmatch(r"cr-(?:[0-9a-f]{8}|[0-9a-f]{17})", name):
+                self._add("reservation", shown(name), _RESERVATION_ID, f"write its id; {_LIST_RESERVATIONS}")
         elif name and reserved and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,250}", name):
             mend = "copy the reservation's name or id"
             self._add("reservation", shown(name), "letters, digits and . _ / : -", mend)

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import catalog
 from catalog import Surface
+from catalog.repositories import ecr_repository_of
 from settings.credentials import holds_encrypted
+from settings.mistakes import did_you_mean
 from settings.model import PROJECT, Settings
 
 _PROVIDER_KEYS = {Surface.ECS: "aws:region", Surface.GCE: "gcp:region"}
@@ -53,8 +55,7 @@ def migrate(text: str, region: str, source: str) -> Migration:
     _check(_plain(config), source)
     known = sorted({one for surface in Surface for one in catalog.regions(surface)})
     if region not in known:
-        near = catalog.closest(region, known)
-        mend = f"did you mean {near}?" if near else "`gpubench tiers` lists them"
+        mend = did_you_mean(region, known, "`gpubench tiers` lists them")
         raise MigrationError(f"--to {region}: no region of the catalogue; {mend}")
     _move_ladder(config, region, made)
     _move_keys(config, region, made)
@@ -149,6 +150,8 @@ def _move_keys(config: MutableMapping[str, Any], region: str, made: Migration) -
             made.notes.append(f"{PROJECT}:aws.{key}: without {', '.join(elsewhere)}; name those of {region}, or none")
         if key in aws and not aws[key]:
             del aws[key]
+    if aws.get("network") == "endpoints" and region not in (aws.get("subnets") or {}):
+        _note_endpoints(config, aws, region, made)
     google = config.get(f"{PROJECT}:google") or {}
     found = re.fullmatch(r"projects/[^/]+/regions/([^/]+)/subnetworks/[^/]+", str(google.get("subnet", "")))
     if found and found[1] != region and region in catalog.regions(Surface.GCE):
@@ -157,6 +160,17 @@ def _move_keys(config: MutableMapping[str, Any], region: str, made: Migration) -
     for key in (f"{PROJECT}:aws", f"{PROJECT}:google"):
         if key in config and not config[key]:
             del config[key]
+
+
+def _note_endpoints(config: Mapping[str, Any], aws: Mapping[str, Any], region: str, made: Migration) -> None:
+    """What a network with endpoints alone won't reach from there."""
+    where = f"{PROJECT}:aws.network: endpoints reach {region} alone"
+    benchmark = config.get(f"{PROJECT}:benchmark") or {}
+    for key, image in (("benchmark.image", benchmark.get("image")), ("aws.uploader_image", aws.get("uploader_image"))):
+        found = ecr_repository_of(str(image)) if image else None
+        if image and (found is None or found.region != region):
+            made.notes.append(f"{where}: copy {PROJECT}:{key} into its ECR, and name it there; or write network: nat")
+    made.notes.append(f"{where}: the bucket of {PROJECT}:results has to be there, too; or write network: nat")
 
 
 def _check(config: dict[str, Any], source: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from catalog import closest
+from catalog import OTHER_PARTITION, closest, of_other_partition
 from settings.credentials import looks_like_credential
 
 
@@ -125,5 +125,7 @@ def some_of(names: Sequence[str], most: int = 12) -> str:
 
 def did_you_mean(value: str, names: Iterable[str], otherwise: str = "choose one of them") -> str:
     """The name that was probably meant, as a question; ``otherwise`` if none is near."""
+    if of_other_partition(value):
+        return OTHER_PARTITION
     near = closest(value, names)
     return f"did you mean {near}?" if near else otherwise

@@ -5,7 +5,9 @@ Every key may be left out; what a missing one means, and which values are allowe
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -229,9 +231,27 @@ def _mend_text(model: type[BaseModel], name: str, value: object) -> str:
 def _mend_list(name: str, value: object) -> str:
     if not isinstance(value, str):
         return "write a list"
-    mend = "write a list" if looks_like_credential(value) else f"write {name}: [{value}]"
+    items = _command(value) if name == "command" else value
+    mend = "write a list" if looks_like_credential(value) or not items else f"write {name}: [{items}]"
     single = _SINGULARS.get(name)
     return mend + (f", or {single}: for a single one" if single else "")
+
+
+def _command(text: str) -> str:
+    """A command line's program and arguments as items of a YAML list; empty: its quotes don't match."""
+    if re.search(r"[|&;<>$`*?\n]", text):
+        return f"sh, -c, {json.dumps(text, ensure_ascii=False)}"
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return ""
+    return ", ".join(word if _is_plain(word) else json.dumps(word, ensure_ascii=False) for word in words)
+
+
+def _is_plain(word: str) -> bool:
+    """Whether YAML takes an item without quotes for this text."""
+    is_word = re.fullmatch(r"(?:-{1,2}|\.{0,2}/)?[A-Za-z_][\w./=+-]*", word, re.ASCII) is not None
+    return is_word and word.lower() not in ("true", "false", "yes", "no", "on", "off", "y", "n", "null")
 
 
 def _number_in(text: str, unit: str) -> float | None:

@@ -23,6 +23,8 @@ _TIER_ALIASES = {
     "none": "cpu",
 }
 
+_ZONE_IDS = "as `aws ec2 describe-availability-zones` shows it"
+
 
 def known_tiers(found: Iterable[Named], surface: Surface | None, mistakes: Mistakes) -> tuple[Named, ...]:
     """Tiers that exist; unknown ones are told. ``surface``: None if it isn't known."""
@@ -119,7 +121,9 @@ class Sold:
                 continue
             region = catalog.region_of_zone(self.surface, name) or (name[:-1] if name[:-1] in allowed else None)
             elsewhere = [s for s in Surface if name in catalog.regions(s)]
-            if region:
+            if region and self.surface == Surface.ECS and catalog.region_of_zone(self.surface, name) is None:
+                mend = f"that is a zone: write region: {region}. A zone is written by its id: {_ZONE_IDS}"
+            elif region:
                 zones = "" if self.surface == Surface.CLOUD_RUN else f", zones: [{name}]"
                 mend = f"that is a zone: write region: {region}{zones}"
             elif elsewhere:
@@ -288,16 +292,16 @@ class Sold:
         in_regions = [z for name in names for z in catalog.zones(self.surface, name)]
         if self.surface == Surface.ECS and re.fullmatch(r"[a-z]{2}(?:-[a-z]+)+-\d[a-z]", zone):
             ids = catalog.zones(self.surface, zone[:-1]) if zone[:-1] in names else in_regions
-            mend = (
-                "zone names differ from account to account: write the zone's id, "
-                "as `aws ec2 describe-availability-zones` shows it"
-            )
-            self.add(path, shown(zone), some_of(ids), mend)
+            mend = f"zone names differ from account to account: write the zone's id, {_ZONE_IDS}"
+            self.add(path, shown(zone), some_of(ids) if ids else "a zone's id", mend)
             return
         region = catalog.region_of_zone(self.surface, zone)
         if region is None:
             # A region whose zones were not read can't be checked further than its name.
-            if any(zone.startswith(f"{name}-") and not catalog.zones(self.surface, name) for name in names):
+            unread = [name for name in names if not catalog.zones(self.surface, name)]
+            if any(zone.startswith(f"{name}-") for name in unread) or (
+                unread and self.surface == Surface.ECS and re.fullmatch(r"[a-z]+\d+-az\d+", zone)
+            ):
                 return
             near = in_regions if names else catalog.zones(self.surface)
             allowed = some_of(in_regions) if names else f"zones of {self.surface}"

@@ -369,6 +369,23 @@ def test_unknown_tier_is_told() -> None:
     assert caught.value.suggestion == "h100" and "l4" in caught.value.allowed
 
 
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("us-esat-1", "did you mean us-east-1?"),
+        ("us-est-1", "did you mean us-east-1?"),
+        ("us-wset-2", "did you mean us-west-2?"),
+        ("cn-north-1", "China and GovCloud aren't built"),
+        ("us-gov-west-1", "China and GovCloud aren't built"),
+    ],
+)
+def test_a_region_is_not_taken_for_another(written: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    listing.add_arguments(parser)
+    assert listing.run(parser.parse_args(["--surface", "ecs", "--region", written])) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_reservation_costs_what_on_demand_costs() -> None:
     (offer,) = catalog.offers(surface="gce", machine_type="g2-standard-4")
     reserved, full = (catalog.price(offer, "us-central1", p) for p in ("reserved", "on-demand"))

@@ -75,6 +75,21 @@ def test_a_region_of_aws(tmp_path: Path) -> None:
         assert dropped not in made.text.replace("sdxl:1.4", "")
 
 
+def test_a_network_with_endpoints_reaches_its_own_region_alone(tmp_path: Path) -> None:
+    subnets = STACK.index("    subnets:")
+    text = STACK[:subnets] + "    network: endpoints\n" + STACK[STACK.index("  gpubench:huggingface") :]
+    made = moved("us-west-2", text)
+    assert settings(made, tmp_path).aws.network == "endpoints"
+    (image, bucket) = [note for note in made.notes if "gpubench:aws.network" in note]
+    assert "us-west-2 alone: copy gpubench:benchmark.image into its ECR" in image
+    assert "the bucket of gpubench:results has to be there, too" in bucket
+    there = text.replace(".us-east-1.amazonaws", ".us-west-2.amazonaws")
+    assert [note for note in moved("us-west-2", there).notes if "aws.network" in note] == [bucket]
+    for reaching in (text.replace("network: endpoints", "network: nat"), STACK):
+        assert "network" not in "\n".join(moved("us-west-2", reaching).notes)
+    assert "network" not in "\n".join(moved("europe-west4", text).notes), "AWS's rungs stay where they are"
+
+
 def test_what_is_not_sold_there_is_left_out_and_said(tmp_path: Path) -> None:
     made = moved("us-west-1")  # it has T4, and neither A10G nor L40S
     there = settings(made, tmp_path)
@@ -134,6 +149,8 @@ def test_a_pinned_rung_and_a_reservation_stay_behind(tmp_path: Path) -> None:
     ("region", "text", "said"),
     [
         ("us-wset-2", STACK, "did you mean us-west-2?"),
+        ("us-esat-1", STACK, "did you mean us-east-1?"),
+        ("us-gov-west-1", STACK, "regions in China and GovCloud aren't built"),
         (
             "us-west-2",
             "config:\n  gpubench:ladder: [{surface: local}]\n",

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from catalog import offers
 from placement.ladder import Purchase, Surface
 from settings import (
     Access,
@@ -91,6 +92,7 @@ def increase(without: str = "", **keys: str) -> str:
 
 
 CENTRAL = "surface: gce, region: us-central1"
+H200 = sorted({region for offer in offers(surface="gce", tier="h200") for region in offer.regions})
 EAST = 'surface: ecs, account: "123456789012", region: us-east-1'
 
 BROKEN = [
@@ -229,6 +231,25 @@ BROKEN = [
     Broken("account too short", rung('surface: ecs, region: us-east-1, tier: l4, account: "12345678901"'), (("ladder[0].account", "12 digits"),)),
     # -- benchmark
     Broken("benchmark is a list", f"{LOCAL}\ngpubench:benchmark: [resnet50]", (("benchmark", "a mapping with keys"),)),
+    Broken("reservation by its name on ECS", rung(f"{EAST}, tier: l4, purchase: reserved, zone: use1-az4, reservation: my-res"), (("ladder[0].reservation", "describe-capacity-reservations"),)),
+    Broken("reservation of nearly an id", rung(f"{EAST}, tier: l4, purchase: reserved, zone: use1-az4, reservation: cr-0123456789"), (("ladder[0].reservation", "cr-..."),)),
+    Broken("reserved on ECS without a zone", rung(f"{EAST}, tier: l4, purchase: reserved, reservation: cr-0a1b2c3d4e5f60718"), (("ladder[0].zone", "missing; allowed: with reserved the reservation's one zone, by its id; write zone:"),)),
+    Broken("reserved on ECS in two zones", rung(f"{EAST}, tier: l4, purchases: [spot, reserved], zones: [use1-az4, use1-az2], reservation: cr-0a1b2c3d4e5f60718"), (("ladder[0].zones", "2 zones"),)),
+    Broken("AZ name as a region", rung('surface: ecs, account: "123456789012", region: us-east-1a, tier: l4'), (("ladder[0].region", "write region: us-east-1. A zone is written by its id: as `aws ec2"),)),
+    Broken("AZ id as a region", rung('surface: ecs, account: "123456789012", region: use1-az4, tier: l4'), (("ladder[0].region", "write region: us-east-1, zones: [use1-az4]"),)),
+    Broken("all zones", rung(f"{EAST}, tier: l4, zones: all"), (("ladder[0].zones", "leave zones out"),)),
+    Broken("all zones in a list", rung(f"{CENTRAL}, tier: l4, zones: [all]"), (("ladder[0].zones", "leave zones out"),)),
+    Broken("any zone", rung(f"{EAST}, tier: l4, zone: any"), (("ladder[0].zone", "leave zone out"),)),
+    Broken("all regions", rung("surface: gce, regions: all, tiers: [h200]"), (("ladder[0].regions", '"all"; allowed: ' + ", ".join(H200) + "; name each region that you want, as in regions: [" + ", ".join(H200[:2]) + "]"),)),
+    Broken("swapped letters of a region", rung('surface: ecs, account: "123456789012", region: us-esat-1, tier: l4'), (("ladder[0].region", "did you mean us-east-1?"),)),
+    Broken("a letter of a region left out", rung('surface: ecs, account: "123456789012", region: us-est-1, tier: l4'), (("ladder[0].region", "did you mean us-east-1?"),)),
+    Broken("China", rung('surface: ecs, account: "123456789012", region: cn-north-1, tier: l4'), (("ladder[0].region", "AWS's regions in China and GovCloud aren't built"),)),
+    Broken("GovCloud", rung('surface: ecs, account: "123456789012", regions: [us-east-1, us-gov-west-1], tier: t4'), (("ladder[0].regions[1]", "AWS's regions in China and GovCloud aren't built"),)),
+    Broken("a command line", bench("image: 'x:1', command: python bench.py --n 8 --title 'a b' --say true"), (("benchmark.command", '; write command: [python, bench.py, --n, "8", --title, "a b", --say, "true"]'),)),
+    Broken("a command of the shell", bench("image: 'x:1', command: cd /x && python bench.py"), (("benchmark.command", '; write command: [sh, -c, "cd /x && python bench.py"]'),)),
+    Broken("a command with half a quotation", bench("image: 'x:1', command: python 'bench.py"), (("benchmark.command", "; write a list"),)),
+    Broken("subnets that are no list", aws("subnets: {us-east-1: subnet-0a1b2c3d}, security_groups: {us-east-1: sg-0a1b2c3d}"), (("aws.subnets.us-east-1", "a list"),)),
+    Broken("a list of security groups", aws("subnets: {us-east-1: [subnet-0a1b2c3d]}, security_groups: {us-east-1: [sg-0a1b2c3d]}"), (("aws.security_groups.us-east-1", "a text"),)),
     Broken("unknown workload", bench("workload: [resnet]"), (("benchmark.workload[0]", "did you mean resnet50?"),)),
     Broken("workload as text", bench("workload: resnet50"), (("benchmark.workload", "write workload: [resnet50]"),)),
     Broken("no workload", bench("workload: []"), (("benchmark.workload", "an empty list"),)),
@@ -982,6 +1003,10 @@ def test_a_zone_that_was_not_read_is_taken_on_trust(tmp_path: Path) -> None:
         "europe-west10-a",
     )
     assert mistakes_of(stack_file(tmp_path, rung(entry.format("europe-west1-a"))))
+    entry = 'surface: ecs, account: "123456789012", region: af-south-1, zone: {}, tier: t4'
+    assert load(stack_file(tmp_path, rung(entry.format("afs1-az1")))).ladder[0].place.zones == ("afs1-az1",)
+    for wrong in ("af-south-1a", "use1-az1"):
+        assert mistakes_of(stack_file(tmp_path, rung(entry.format(wrong))))
 
 
 def test_settings_cannot_be_changed(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from components import boot_disk
 from components.ecs import images, names
 from components.ecs.kinds import Runs
 from components.ecs.network import RunNetwork
+from components.ecs.reach import BadRequest
 from components.ecs.roles import RunRoles
 from components.ecs.task import TaskArgs, task_definition
 from components.interface import CapacityComponent
@@ -384,5 +385,10 @@ def _check(args: EcsGpuClusterArgs) -> None:
     if args.reservation is not None and not re.fullmatch(r"cr-[0-9a-f]{8,17}", args.reservation):
         refuse(f"reservation: {args.reservation}: not the id of a Capacity Reservation (cr-…)")
     if args.managed_instances and args.max_seconds > _MANAGED_MOST_S:
-        refuse(f"ECS ends the machines that it manages after {_MANAGED_MOST_S // 86400} days; lower max_hours")
+        raise BadRequest(
+            "managed-too-long",
+            f"gpubench:aws.managed_instances: true: ECS ends the machines that it manages after "
+            f"{_MANAGED_MOST_S // 86400} days, and this attempt may take {args.max_seconds / 86400:.0f}",
+            "lower max_hours, or remove managed_instances",
+        )
     args.network.check_reach(args.task)

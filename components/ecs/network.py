@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,14 +10,10 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-import catalog
-from catalog import Surface
-from catalog.repositories import ecr_repository_of
-from components.ecs import images, names
+from components.ecs import images, names, reach
+from components.ecs.reach import ENDPOINTS, NAT, ZONE, own_zones
 from components.ecs.task import TaskArgs
 from components.interface import ATTEMPT_LABEL
-
-NAT, ENDPOINTS = "nat", "endpoints"
 
 INTERFACES = ("ecr.api", "ecr.dkr", "ecs", "ecs-agent", "ecs-telemetry", "logs", "ssm")
 """The services that a machine of ECS, its agent and the start of a task speak to, beside S3.
@@ -27,8 +22,6 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/vpc-endpoints.html,
 https://docs.aws.amazon.com/AmazonECR/latest/userguide/vpc-endpoints.html
 """
 _SECRETS = "secretsmanager"
-
-_ZONE = re.compile(r"[a-z]+\d+-az(\d+)")  # a region's own; a local zone's (`usw2-lax1-az1`) is elsewhere
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +65,7 @@ class RunNetwork(pulumi.ComponentResource):
     """What a machine needs before it can reach anything; none where the subnets are given."""
 
     def __init__(self, name: str, args: RunNetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        """Raises RunError for a region whose zones aren't known."""
+        """Raises BadRequest for a region whose zones aren't known, RunError for subnets without their group."""
         super().__init__("gpubench:index:AwsRunNetwork", name, {}, opts)
         self._prefix, self._args = f"{name}-{args.region}", args
         self.region, self.reaches_internet = args.region, args.way == NAT or bool(args.subnets)
@@ -109,24 +102,13 @@ class RunNetwork(pulumi.ComponentResource):
         }
 
     def check_reach(self, task: TaskArgs) -> None:
-        """Raises RunError for images, and for a bucket, that a task can't reach from here."""
+        """Raises BadRequest for images, and for a bucket, that a task can't reach from here."""
         if self.reaches_internet:
             return
-        if task.results_region not in (None, self.region):
-            raise pulumi.RunError(
-                f"gpubench:results: {task.results}: its bucket is in {task.results_region}, and a network with "
-                f"`endpoints` alone reaches buckets of {self.region} only; name one there, or write network: nat"
-            )
-        for key, image in (
-            ("gpubench:benchmark: image", task.image),
-            ("gpubench:aws: uploader_image", task.uploader_image or images.UPLOADER_IMAGE),
-        ):
-            found = ecr_repository_of(image)
-            if found is None or found.region != self.region:
-                raise pulumi.RunError(
-                    f"{key}: {image}: a network with `endpoints` alone reaches images in ECR of {self.region} only; "
-                    "copy it there, or write network: nat"
-                )
+        if task.results_region is not None:
+            reach.check_bucket(task.results, task.results_region, self.region)
+        reach.check_image("gpubench:benchmark.image", task.image, self.region)
+        reach.check_image("gpubench:aws.uploader_image", task.uploader_image or images.UPLOADER_IMAGE, self.region)
 
     def _child(self, **more: Any) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self, hooks=self._args.hooks, **more)
@@ -276,24 +258,6 @@ class RunNetwork(pulumi.ComponentResource):
         ]
 
 
-def own_zones(region: str, zones: Sequence[str]) -> tuple[str, ...]:
-    """Those of the zones (ids) that a network of its own has a subnet in, sorted; of none, all that are known.
-
-    Raises RunError where there is none: which zones there are is the account's, and nothing here asks for it.
-    """
-    if not zones:
-        offers = catalog.offers(surface=Surface.ECS, region=region)
-        zones = sorted({zone for offer in offers for zone in offer.zones(region)})
-    found = tuple(sorted({zone for zone in zones if _ZONE.fullmatch(zone)}))
-    if not found:
-        raise pulumi.RunError(
-            f"{region}: no zone is known in which a network can be made; name some (`zones`, by their ids, as "
-            f"`aws ec2 describe-availability-zones --region {region}` lists them), or existing subnets "
-            "(gpubench:aws: subnets)"
-        )
-    return found
-
-
 def cidr_block(region: str) -> str:
     """65,536 private addresses that belong to a region: two regions' networks can be joined."""
     return f"10.{_second(region)}.0.0/16"
@@ -314,6 +278,6 @@ def _second(region: str) -> int:
 
 
 def _number(zone: str) -> int:
-    found = _ZONE.fullmatch(zone)
+    found = ZONE.fullmatch(zone)
     assert found is not None and 0 < int(found[1]) < 16, zone
     return int(found[1])

@@ -11,7 +11,7 @@ import pulumi_aws as aws
 from catalog.repositories import EcrRepository, ecr_repository_of
 from components.ecr import EcrRegistry, EcrRegistryArgs, PullThroughCache, PullThroughCacheArgs
 from components.ecs import names
-from components.ecs.network import ENDPOINTS
+from components.ecs.reach import ENDPOINTS
 from components.ecs.roles import RunRoles, RunRolesArgs
 from components.s3_store import S3ResultsStore, S3ResultsStoreArgs, bucket_and_prefix
 from settings import Settings

@@ -23,7 +23,7 @@ from benchmark_job.bucket import Bucket, BucketError, Fetch
 from benchmark_job.order import RunOrder
 from catalog.repositories import ecr_repository_of
 from components import boot_disk, following, image_digest, lost, sdk
-from components.ecs import images, names
+from components.ecs import images, names, reach
 from components.ecs import sweep as sweeping
 from components.ecs.api import AwsError, EcsApi, StopOrder, TaskOrder
 from components.ecs.kinds import Runs
@@ -94,6 +94,30 @@ def check(settings: Settings) -> None:
             "account's. Give each account a stack of its own, or pin a rung",
             Cause.BAD_REQUEST,
         )
+    _check_networks(settings)
+
+
+def _check_networks(settings: Settings) -> None:
+    """Whether gpubench's own networks can be made where the rungs are, and reach what the settings name."""
+    aws, rungs = settings.aws, [rung for rung in _rungs(settings) if rung.place.region not in settings.aws.subnets]
+    regions = list(dict.fromkeys(str(rung.place.region) for rung in rungs))
+    if aws.network == reach.ENDPOINTS and len(regions) > 1:
+        raise SurfaceError(
+            f"gpubench:aws.network: {aws.network}: it reaches images and buckets of its own region only, and the "
+            f"ladder has rungs in {', '.join(regions)}. Give each region a stack of its own (`gpubench migrate`), "
+            "write network: nat, or pin a rung",
+            Cause.BAD_REQUEST,
+        )
+    try:
+        for rung in rungs:
+            region = str(rung.place.region)
+            reach.own_zones(region, rung.place.zones)
+            if aws.network == reach.ENDPOINTS:
+                reach.check_image("gpubench:benchmark.image", str(settings.benchmark.image), region)
+                if aws.uploader_image:
+                    reach.check_image("gpubench:aws.uploader_image", aws.uploader_image, region)
+    except reach.BadRequest as error:
+        raise SurfaceError(f"{error.what}; {error.mend}", Cause.BAD_REQUEST) from None
 
 
 def _check_registry(settings: Settings) -> None:

@@ -17,6 +17,7 @@ import pulumi_aws as aws
 
 from components.ecs import images, names
 from components.ecs.kinds import Runs
+from components.ecs.reach import BadRequest
 from components.ecs.roles import RunRoles
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent.parent
@@ -182,9 +183,8 @@ def container_definitions(
     found = [{key: value for key, value in one.items() if value != []} for one in (benchmark, uploader)]
     if (size := len(json.dumps(found).encode())) > MAX_DEFINITION - 2048:  # the rest of a definition
         raise ValueError(
-            f"the benchmark's command and environment are too long: a task definition takes {MAX_DEFINITION} bytes, "
-            f"and this one has {size}. Put what is long into the image or into files that it reads (benchmark.env, "
-            "benchmark.command)"
+            f"gpubench:benchmark.env and gpubench:benchmark.command are too long: a task definition takes "
+            f"{MAX_DEFINITION} bytes, and this one has {size}"
         )
     return found
 
@@ -203,7 +203,7 @@ def task_definition(
     machine_type: str = "",
     disk_gb: int = 0,
 ) -> aws.ecs.TaskDefinition:
-    """Declare an attempt's task definition. Raises RunError for one that is too long.
+    """Declare an attempt's task definition. Raises BadRequest for one that is too long.
 
     ``log_group``: its name. ``machine_type``, ``disk_gb``: Fargate's size of it.
     """
@@ -212,7 +212,8 @@ def task_definition(
         try:
             made = container_definitions(task, runs, base=base, region=region, log_group=log_group, secrets=arns)
         except ValueError as error:
-            raise pulumi.RunError(str(error)) from None
+            mend = "put what is long into the image, or into files that it reads"
+            raise BadRequest("too-long", str(error), mend) from None
         return json.dumps(made)
 
     definitions(dict.fromkeys(task.secrets, "x" * _RESERVED_ARN))  # what is too long is said in a preview, too

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,8 +14,10 @@ from catalog import Purchase
 from components import boot_disk
 from components.ecs import images, names
 from components.ecs.cluster import ends_at, run_seconds
-from components.ecs.network import cidr_block, own_zones, private_block, public_block
+from components.ecs.network import cidr_block, private_block, public_block
+from components.ecs.reach import own_zones
 from components.interface import ATTEMPT_LABEL, STACK_LABEL
+from placement.causes import Cause, Where, classify
 from tests.ecs import declared
 from tests.ecs.declared import BASE, BEGUN, LABELS, REGION, TAGS
 
@@ -281,11 +284,15 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "reserved without one": ({"purchase": Purchase.RESERVED}, "if, and only if"),
     "a reservation's name": ({"purchase": Purchase.RESERVED, "reservation": "ours"}, "cr-"),
     "managed for too long": ({"managed_instances": True, "max_seconds": 15 * 86400.0}, "14 days"),
-    "an image out of reach": ({"way": "endpoints"}, "uploader_image: public.ecr.aws/.*copy it there"),
+    "an image out of reach": ({"way": "endpoints"}, "uploader_image: public.ecr.aws/.*\nMend: copy it there"),
+    "another region's bucket": (
+        {"way": "endpoints", "task": declared.task(results_region="us-west-2", uploader_image=declared.IMAGE)},
+        "gpubench:results: s3://bench/team: its bucket is in us-west-2.*\nMend: name a bucket of us-east-1",
+    ),
     "subnets without a group": ({"subnets": ("subnet-1",)}, "security group"),
     "another region's image": (
         {"way": "endpoints", "task": declared.task(image=declared.IMAGE.replace(REGION, "eu-west-1"))},
-        "gpubench:benchmark: image: .*us-east-1 only",
+        "gpubench:benchmark.image: .*us-east-1 only",
     ),
 }
 
@@ -295,6 +302,20 @@ def test_what_contradicts_itself_is_refused(case: str) -> None:
     changes, words = REFUSED[case]
     with pytest.raises(pulumi.RunError, match=words):
         declared.cluster(**changes)
+
+
+STOPPED = ["managed for too long", "an image out of reach", "another region's bucket", "another region's image"]
+
+
+@pytest.mark.parametrize("case", STOPPED)
+def test_what_an_attempt_is_refused_for_has_its_own_cause_and_mend(case: str) -> None:
+    """As a walk reads it: from the text of a program that failed, with what the engine writes around it."""
+    changes, _ = REFUSED[case]
+    with pytest.raises(pulumi.RunError) as failed:
+        declared.cluster(**changes)
+    failure = classify(f"error: an unhandled error occurred: Program exited with\n    {failed.value}\n", Where("ecs"))
+    assert failure.cause is Cause.BAD_REQUEST
+    assert re.match("name a bucket|copy it there|lower max_hours", failure.mend)
 
 
 def test_names_and_tags_are_what_aws_accepts() -> None:

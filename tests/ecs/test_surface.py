@@ -39,7 +39,7 @@ from engine.simulated.cloud import Cloud, MachineState
 from engine.simulated.scenario import Scenario
 from placement.causes import Cause, Where, classify
 from placement.ladder import LadderEntry, Purchase, Surface, expand
-from settings import Benchmark, Code, ResultsStore, Settings
+from settings import Aws, Benchmark, Code, ResultsStore, Settings
 from tests.played_agent import Agent
 from tests.s3_server import s3
 
@@ -603,6 +603,9 @@ def entry(account: str = ACCOUNT) -> LadderEntry:
     )
 
 
+ENDPOINTS = Aws(network="endpoints")
+
+
 @pytest.mark.parametrize(
     ("made", "said"),
     [
@@ -619,8 +622,39 @@ def test_settings_that_cannot_work_are_refused(made: Callable[[], Settings], sai
     assert failed.value.cause is Cause.BAD_REQUEST
 
 
+ECR_IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/bench@sha256:{'0' * 64}"
+ELSEWHERE = ECR_IMAGE.replace(REGION, "us-west-2")
+WEST = replace(entry(), regions=("us-west-2",))
+
+
+def behind(aws: Aws, *entries: LadderEntry, image: str = ECR_IMAGE) -> Settings:
+    return replace(settings(*entries or (entry(),), image=image), aws=aws)
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (behind(ENDPOINTS, image="ghcr.io/acme/bench:1"), "gpubench:benchmark.image: ghcr.io/acme/bench:1: .*copy it"),
+        (behind(ENDPOINTS, image=ELSEWHERE), "gpubench:benchmark.image: .* reaches images in ECR of us-east-1 only"),
+        (behind(replace(ENDPOINTS, uploader_image=ELSEWHERE)), r"gpubench:aws\.uploader_image: .*us-east-1 only; copy"),
+        (behind(ENDPOINTS, entry(), WEST), r"gpubench:aws\.network: endpoints: .*us-east-1, us-west-2.*network: nat"),
+        (behind(Aws(), replace(entry(), regions=("af-south-1",))), "af-south-1: no zone is known .*; name some"),
+    ],
+)
+def test_a_network_that_cannot_do_is_refused_before_anything_is_declared(made: Settings, said: str) -> None:
+    with pytest.raises(SurfaceError, match=said) as failed:
+        surface.check(made)
+    assert failed.value.cause is Cause.BAD_REQUEST and "Cause:" not in str(failed.value)
+
+
 def test_settings_that_can_work() -> None:
     surface.check(settings(entry()))
+    surface.check(behind(ENDPOINTS))
+    own = Aws(network="endpoints", subnets={"us-west-2": ("subnet-0a1b2c3d",)})
+    surface.check(behind(own, entry(), WEST))
+    two = behind(ENDPOINTS, entry(), WEST)
+    surface.check(replace(two, rung=two.ladder[0].id))
+    surface.check(behind(Aws(), replace(entry(), regions=("af-south-1",), zones=("afs1-az1",))))
 
 
 def test_a_machine_state_of_the_simulated_cloud_is_one_of_ec2s(makes: Makes) -> None:

@@ -145,7 +145,10 @@ def test_what_is_too_long_for_a_definition_is_said_at_once() -> None:
     """Not only when the secrets' ARNs are known: a first preview doesn't know them."""
 
     def program() -> None:
-        with pytest.raises(pulumi.RunError, match=r"65536 bytes, and this one has \d+.*benchmark.env"):
+        with pytest.raises(
+            pulumi.RunError,
+            match=r"bad-request \(too-long\): .*benchmark.env.*65536 bytes, and this one has \d+\nMend: ",
+        ):
             declared.attempt(task=declared.task(env={"TEXT": "x" * 40_000}))
 
     assert not record(program).of("TaskDefinition")
