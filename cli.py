@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from benchmark_job.results import RunResults
     from engine.base import Engine
     from engine.choice import Choice
-    from placement.ledger import Attempt
+    from placement.ledger import Attempt, Ledger
     from placement.plan import Plan
     from settings import Settings
 
@@ -129,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     results.add_argument(
         "--out", type=Path, help="folder for the report (default: reports/<stack> in the results store)"
     )
-    add("stop", _stop, "end the runs under way on this machine, in order; what they measured is kept")
+    add("stop", _stop, "end the stack's runs under way, here or on a cloud, in order; what they measured is kept")
     add_engine(add("doctor", _doctor, "say what is installed, which engine is used and why"))
     tiers = add(
         "tiers", _tiers, "list accelerators: where and under which names they are sold, and for how much", stack=False
@@ -157,17 +157,18 @@ def _up(options: argparse.Namespace) -> int:
     from benchmark_job.order import job_digest
     from engine import rehearsal
     from engine.base import EngineError
-    from engine.hands import EngineHands, image_in_place
+    from engine.hands import EngineHands, image_in_place, store_in_place
     from placement import timeline
     from placement.telling import Teller, walked
     from placement.walk import End, Walk
 
     settings = _runnable_settings(options.stack)
     root = _store(options.stack)
-    engine = _announced_engine(options)
+    engine = _announced_engine(options, settings)
     clock, job = rehearsal.clock(), job_digest(settings.benchmark)
     ledger = store.ledger(settings.results.url, options.stack, _secrets(options.stack))
     with image_in_place(settings, engine, _say), _ending_runs(root, options.stack, engine) as interrupts:
+        store_in_place(settings, engine, _say)
         hands = EngineHands(settings, options.stack, engine, ledger, clock, lambda: bool(interrupts))
         teller = Teller(settings, options.stack, job, clock, sys.stdout)
         begun = clock.now()
@@ -205,7 +206,7 @@ def _image(options: argparse.Namespace) -> int:
             f"Pulumi.{options.stack}.yaml: gpubench:benchmark.build is missing: it says what the image is built from "
             "(docs/settings.md#building-the-image)"
         )
-    with image_in_place(settings, _announced_engine(options), _say) as image:
+    with image_in_place(settings, _announced_engine(options, settings), _say) as image:
         print(image)
     return 0
 
@@ -213,7 +214,7 @@ def _image(options: argparse.Namespace) -> int:
 def _plan(options: argparse.Namespace) -> int:
     from placement import plan
 
-    settings = _settings(options.stack)
+    settings = _checked_settings(options.stack)
     if options.json:
         import json
 
@@ -229,6 +230,8 @@ def _drill(options: argparse.Namespace) -> int:
 
     scenario = Scenario.from_file(options.scenario) if options.scenario else None
     scenario = Scenario.from_flags(options.sold_out, options.quota, options.deny, scenario)
+    if options.stack:
+        _checked_settings(options.stack)  # a stack that can't be brought up isn't rehearsed either
     return drill.run(PROJECT_ROOT, options.stack, scenario, engine=options.engine, wait=options.wait)
 
 
@@ -289,42 +292,63 @@ def _end_what_is_under_way(root: Path, stack: str) -> None:
     ECS, for one, deletes no capacity provider that a task uses. What can't be read or taken away is told, and no reason
     not to destroy. Raises EngineError where the run is an update's of this machine, which has to end it itself.
     """
-    import components
     from benchmark_job import store
-    from catalog import Surface
     from components.interface import SurfaceError
-    from engine import rehearsal
     from engine.base import EngineError
-    from engine.hands import stop_attempt
     from placement.ledger import LedgerError
-    from settings import SettingsError
 
     def warn(error: Exception, what: str) -> None:
         print(f"gpubench: {error}\n{what}; the stack is destroyed all the same", file=sys.stderr, flush=True)
 
     try:
-        ledger = store.ledger(_store_url(stack), stack, _secrets(stack))
-        attempt = ledger.open_attempt()
+        ledger, attempt = _under_way_in_a_cloud(stack)
     except (LedgerError, store.StoreError) as error:
         warn(error, "So it isn't known whether a run is under way")
         return
-    # This machine's runs end by `gpubench stop`.
-    if attempt is None or attempt.surface == Surface.LOCAL or attempt.surface not in components.built():
+    if attempt is None:
         return
     if active := list(store.active_runs(root, stack)):
         raise EngineError(
             f"run {', '.join(active)} of stack {stack} is under way here; end it first: gpubench stop --stack {stack}"
         )
     try:
+        _end_attempt(stack, ledger, attempt, "the stack was destroyed", warn)
+    except (SurfaceError, LedgerError) as error:
+        warn(error, f"So attempt {attempt.id} isn't ended in order")
+
+
+def _under_way_in_a_cloud(stack: str) -> tuple[Ledger, Attempt | None]:
+    """The stack's ledger, and its attempt on a cloud that has begun and not ended. Raises LedgerError, StoreError."""
+    import components
+    from benchmark_job import store
+    from catalog import Surface
+
+    ledger = store.ledger(_store_url(stack), stack, _secrets(stack))
+    attempt = ledger.open_attempt()
+    # This machine's runs have locks, by which they are found.
+    if attempt is None or attempt.surface == Surface.LOCAL or attempt.surface not in components.built():
+        return ledger, None
+    return ledger, attempt
+
+
+def _end_attempt(
+    stack: str, ledger: Ledger, attempt: Attempt, why: str, warn: Callable[[Exception, str], None]
+) -> None:
+    """Take away what an attempt on a cloud has, and write its end down. Raises SurfaceError, LedgerError.
+
+    With mistakes in the settings (`warn` tells them) its end is left to the next `gpubench up`.
+    """
+    from engine import rehearsal
+    from engine.hands import stop_attempt
+    from settings import SettingsError
+
+    try:
         settings = _settings(stack)
     except SettingsError as error:
         settings = None
         warn(error, f"So the end of attempt {attempt.id} isn't written down before the next `gpubench up`")
-    _say(f"attempt {attempt.id} on {attempt.rung} is under way; what it has is taken away first")
-    try:
-        stop_attempt(attempt, settings, ledger, rehearsal.clock(), "the stack was destroyed")
-    except (SurfaceError, LedgerError) as error:
-        warn(error, f"So attempt {attempt.id} isn't ended in order")
+    _say(f"attempt {attempt.id} on {attempt.rung} is under way; what it has is taken away")
+    stop_attempt(attempt, settings, ledger, rehearsal.clock(), why)
 
 
 def _results(options: argparse.Namespace) -> int:
@@ -346,8 +370,20 @@ def _results(options: argparse.Namespace) -> int:
 def _stop(options: argparse.Namespace) -> int:
     from benchmark_job import store
 
-    stopped = store.request_stop(_store(options.stack), options.stack)
-    print(f"Stopping {', '.join(stopped)}" if stopped else f"No run of stack {options.stack} is under way here.")
+    stack = options.stack
+    if stopped := store.request_stop(_store(stack), stack):
+        print(f"Stopping {', '.join(stopped)}")
+        return 0
+    ledger, attempt = _under_way_in_a_cloud(stack)
+    if attempt is None:
+        print(f"No run of stack {stack} is under way here.")
+        return 0
+    # Another clone's, a killed walk's, or that of an update here which has no machine yet: no run here has its lock.
+    _end_attempt(
+        stack, ledger, attempt, "stopped on request",
+        lambda error, what: print(f"gpubench: {error}\n{what}", file=sys.stderr, flush=True),
+    )  # fmt: skip
+    print(f"Stopped attempt {attempt.id}. A `gpubench up` that still waits for it would try anew: end that, too.")
     return 0
 
 
@@ -384,17 +420,24 @@ def _secrets(stack: str) -> list[str]:
 
 
 def _runnable_settings(stack: str) -> Settings:
-    """As `_settings`, and this version can use the results store, and at least one rung that may be chosen."""
+    """As `_checked_settings`, and this version can use at least one rung that may be chosen."""
     import components
-    from benchmark_job import store
+
+    settings = _checked_settings(stack)
+    rungs = [settings.pinned_rung] if settings.pinned_rung else settings.ladder
+    if not any(str(rung.surface) in components.built() for rung in rungs):
+        components.require(str(rungs[0].surface), rungs[0].id)
+    return settings
+
+
+def _checked_settings(stack: str) -> Settings:
+    """As `_settings`, and the surfaces that this version has can use them."""
+    import components
     from components.interface import SurfaceError
     from engine.base import InputError
 
     settings = _settings(stack)
     rungs = [settings.pinned_rung] if settings.pinned_rung else settings.ladder
-    if not any(str(rung.surface) in components.built() for rung in rungs):
-        components.require(str(rungs[0].surface), rungs[0].id)
-    store.folder(settings.results.url)
     for surface, rung in {rung.surface: rung for rung in reversed(rungs)}.items():
         if str(surface) in components.built():
             try:
@@ -429,8 +472,13 @@ def _say(line: str) -> None:
     print(f"gpubench: {line}", flush=True)
 
 
-def _announced_engine(options: argparse.Namespace) -> Engine:
+def _announced_engine(options: argparse.Namespace, deploys: Settings | None = None) -> Engine:
+    """``deploys``: the settings of a stack that is brought up; the engine has to be able to."""
+    from engine import choice, hands
+
     engine, chosen = _engine(options.stack, options.engine)
+    if deploys is not None:
+        choice.require_deploys(chosen, options.stack, hands.cloud_rungs(deploys))
     print(f"gpubench: {chosen.engine} engine, because {chosen.reason}", flush=True)
     return engine
 
@@ -526,9 +574,8 @@ def _runs_of(root: Path, stack: str, outputs: object) -> list[RunResults]:
     if not folders:
         found = store.newest_attempt_of_stack(root, stack)
         if found is None:
-            raise EngineError(
-                f"stack {stack} has no results in {_shown(root)} yet; get some: gpubench up --stack {stack}"
-            )
+            where = _named(_store_url(stack))
+            raise EngineError(f"stack {stack} has no results in {where} yet; get some: gpubench up --stack {stack}")
         folders = [found]
     return [RunResults.load(folder) for folder in folders]
 

@@ -15,7 +15,7 @@ from placement.blocks import Block, blocking, blocks
 from placement.choice import Choice, Refused
 from placement.costs import Hours
 from placement.ladder import Rung, tier_label
-from placement.ledger import Attempt
+from placement.ledger import Attempt, in_short
 from placement.verdicts import Finding, Said, Verdict
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _NOT_ASKED = Finding(Said.UNKNOWN, "nothing was asked about it")
 _CATALOGUE = "catalogue"
+LAST = 5
+"""So many of the ledger's attempts are shown, the newest."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Plan:
     ``zones``: what the next attempt is narrowed to by a cloud's hint. ``retry_at``: the soonest time that a blocked
     rung opens. ``due``: runs without results, None if nobody looked; ``runs``: as many as an attempt is reckoned with.
     ``spent_*``: by all attempts of this job. ``requests``: what a person can do, quotas to ask for and roles to grant.
+    ``last``: the stack's newest attempts and those that haven't ended, oldest first, of whatever job.
     """
 
     stack: str
@@ -100,6 +103,12 @@ class Plan:
     budget_usd: float
     budget_hours: float
     refused: Refused | None = None
+    last: tuple[Attempt, ...] = ()
+
+    @property
+    def under_way(self) -> Attempt | None:
+        """The newest attempt that has begun and not ended: where the run is, or what a killed walk left."""
+        return next((one for one in reversed(self.last) if one.ended is None), None)
 
     @property
     def next(self) -> Row | None:
@@ -216,6 +225,7 @@ def make(
         budget_usd=settings.budget.usd,
         budget_hours=settings.budget.hours,
         refused=choice.refused,
+        last=(*(one for one in attempts[:-LAST] if one.ended is None), *attempts[-LAST:]),
     )
 
 
@@ -263,6 +273,7 @@ def to_json(plan: Plan) -> dict[str, object]:
             "left_hours": plan.left_hours,
             "attempts": plan.attempts,
         },
+        "last_attempts": [in_short(one) for one in plan.last],
         "rungs": [_row_json(row) for row in plan.rows],
     }
 

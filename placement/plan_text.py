@@ -7,9 +7,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TextIO
 
 from placement import printing
+from placement.ledger import Attempt
 from placement.plan import Plan, Row
 from placement.printing import clean
 from placement.verdicts import Said
+from placement.walk import first_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,6 +27,7 @@ def write(plan: Plan, file: TextIO, width: int | None) -> None:
     with printing.console(file, width, NARROWEST) as console:
         _head(plan, console)
         _table(plan, console)
+        _last(plan, console)
         _next(plan, console)
         _list(console, "Not next", [(f"{_numbers(rows)}:", why) for why, rows in _reasons(plan)])
         known = [(f"{', '.join(names)} ({_numbers(numbers)}):", why) for why, names, numbers in plan.unknowns]
@@ -119,11 +122,38 @@ def _notes(plan: Plan) -> list[str]:
     return notes
 
 
+def _last(plan: Plan, console: Console) -> None:
+    """The ledger's newest attempts, and what each failed with."""
+    if not plan.last:
+        return
+    labels = {row.rung: row.label for row in plan.rows}
+    console.print()
+    _say(console, ["Last attempts"], style="bold")
+    for one in plan.last:
+        _say(console, [f"{one.begun:%Y-%m-%d %H:%M}  {labels.get(one.rung, one.rung)}: {_came(one)}"], indent=2)
+        if one.failure is not None:
+            _say(console, [first_line(one.failure.text, 2 * (console.width - 6))], indent=6, style="dim")
+
+
+def _came(attempt: Attempt) -> str:
+    if attempt.outcome is None:
+        return "under way"
+    # A text that tells of no failure: a request that waited in the cloud's queue until its time was up.
+    why = f" ({attempt.cause or 'waiting'}, {attempt.failure.code})" if attempt.failure else ""
+    return f"{attempt.outcome}{why}, {_time(attempt.seconds / 3600)}, {_usd(attempt.usd)} USD"
+
+
 def _next(plan: Plan, console: Console) -> None:
     from rich.text import Text
 
     console.print()
     row = plan.next
+    if (open_ := plan.under_way) is not None:
+        console.print(Text(f"Under way: {open_.rung}", style=_COLOURS["next"]), soft_wrap=True)
+        since = f"Attempt {open_.id}, since {_clock(open_.begun, plan.made)}."
+        _say(console, [since, "`gpubench up` goes on with it if it still lives, `gpubench stop` ends it."], indent=2)
+        if row is not None and row.rung == open_.rung:
+            return
     if row is not None:
         console.print(Text(f"Next: {row.rung}", style=_COLOURS["next"]), soft_wrap=True)
         lines = [row.why] if row.why else []

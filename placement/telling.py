@@ -106,7 +106,6 @@ def walked(
     mine = {one.id for one in ending.attempts}
     earlier = [one for one in attempts if one.id not in mine]
     job = ending.attempts[-1].job if ending.attempts else ""
-    won = next((one for one in ending.attempts if one.outcome is Outcome.WON), None)
     return timeline.Walked(
         stack=stack,
         begun=begun,
@@ -115,7 +114,6 @@ def walked(
         ladder=settings.ladder,
         attempts=ending.attempts,
         blocks=timeline.blocks_made(ending.attempts, settings.ladder, earlier),
-        machine_begun=won.obtained if won else None,
         waits=ending.waits,
         retry_at=ending.choice.retry_at if ending.choice else None,
         requests=ending.choice.requests if ending.choice else (),

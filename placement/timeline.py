@@ -15,7 +15,7 @@ from typing import TextIO
 
 from placement.blocks import Block, blocks
 from placement.causes.model import Cause, Failure
-from placement.ladder import Rung
+from placement.ladder import NO_GPU_TIERS, Rung
 from placement.ledger import Attempt, Outcome
 from placement.plan import short_labels
 from placement.walk import End, Wait, first_line
@@ -28,21 +28,12 @@ MOST_NAMED = 6
 
 
 @dataclass(frozen=True)
-class Span:
-    """A run that was carried out, or any other stretch of time with a name. UTC."""
-
-    name: str
-    begun: datetime
-    ended: datetime
-
-
-@dataclass(frozen=True)
 class Walked:
     """A walk that has ended. Times are UTC, in a rehearsal the simulated cloud's.
 
     ``attempts``: oldest first, the walk's own; one that an earlier, killed walk began may be the first of them.
-    ``blocks``: by attempt id, what each failure blocked (``blocks_made``); without it the lines don't say so. ``runs``
-    and ``machine_begun``: of the winning attempt, if they are known. ``waits``: when nothing could be tried.
+    ``blocks``: by attempt id, what each failure blocked (``blocks_made``); without it the lines don't say so.
+    ``waits``: when nothing could be tried.
     ``requests``: quotas to ask for, each with its command. ``spent_before_usd``: by earlier walks of the same job,
     since the budget is for all of them. ``facts``: further lines for the head, by name: the engine, what a scenario is
     about. ``refused``: what ended the walk before anything was tried on the best rung: a permission that somebody
@@ -56,8 +47,6 @@ class Walked:
     ladder: tuple[Rung, ...]
     attempts: tuple[Attempt, ...] = ()
     blocks: Mapping[str, Block] = field(default_factory=dict)
-    runs: tuple[Span, ...] = ()
-    machine_begun: datetime | None = None
     waits: tuple[Wait, ...] = ()
     retry_at: datetime | None = None
     requests: tuple[str, ...] = ()
@@ -89,11 +78,19 @@ class Walked:
         return next((one for one in reversed(self.attempts) if one.outcome is Outcome.WON), None)
 
     @property
-    def until_gpu(self) -> timedelta | None:
-        """From the walk's begin until the winning machine came; until its attempt began, if that isn't known."""
-        if self.winner is None:
-            return None
-        return max((self.machine_begun or self.winner.begun) - self.begun, timedelta(0))
+    def first_machine(self) -> Attempt | None:
+        """The attempt that got the first GPU, whatever came of it; without any, the first machine. None: none came.
+
+        One that was won had a machine, even if nobody knows since when.
+        """
+        had = [one for one in self.attempts if one.obtained or one.outcome is Outcome.WON]
+        return next((one for one in had if one.tier not in NO_GPU_TIERS), had[0] if had else None)
+
+    @property
+    def until_machine(self) -> timedelta | None:
+        """From the walk's begin until that machine came; until its attempt began, if that isn't known."""
+        first = self.first_machine
+        return max((first.obtained or first.begun) - self.begun, timedelta(0)) if first else None
 
     @property
     def until_results(self) -> timedelta | None:
@@ -278,7 +275,7 @@ def to_do(walked: Walked) -> tuple[str, ...]:
             when = f"from {clock(walked.retry_at, walked.ended)} (in {duration(left)})"
             lines.insert(0, f"Worth trying again {when}; `gpubench up --wait {hours}h` waits for it.")
         else:
-            lines.insert(0, "Worth trying again now: run `gpubench up` again.")
+            lines.insert(0, "Worth trying again now; `gpubench up --wait 6h` goes on trying until a rung can be had.")
     elif lines:
         lines.append(again)
     else:
@@ -318,9 +315,12 @@ def totals(walked: Walked) -> tuple[Total, ...]:
     kind = ("simulated",) if walked.simulated else ()
     tries = walked.attempts
     found = [Total("Attempts", str(len(tries)), causes(tries))]
-    if walked.until_gpu is not None:
-        since = () if walked.machine_begun else ("until the winning attempt began",)
-        found.append(Total("Time to the GPU", duration(walked.until_gpu), ", ".join((*kind, *since))))
+    first, until = walked.first_machine, walked.until_machine
+    if first is not None and until is not None:
+        name = "Time to a machine" if first.tier in NO_GPU_TIERS else "Time to the GPU"
+        notes = [*kind, *(["without a GPU"] if first.tier == "cpu" else [])]
+        notes += [] if first.obtained else ["until the winning attempt began"]
+        found.append(Total(name, duration(until), ", ".join(notes)))
     if walked.until_results is not None:
         found.append(Total("Time to results", duration(walked.until_results), ", ".join(kind)))
     else:

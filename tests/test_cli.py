@@ -83,6 +83,34 @@ def test_every_stack_previews_with_no_credentials(stack: str, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+def test_no_update_of_a_cloud_is_begun_on_the_embedded_engine(tmp_path: Path) -> None:
+    """It deploys to this machine alone: nothing is written down, and the stack has no master yet."""
+    alone = str(Path(sys.executable).parent)
+    done = gpubench("up", "--stack", "aws", GPUBENCH_STATE=str(tmp_path), PATH=alone)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.search(r"ecs/\S+ needs the Pulumi CLI: .*, taken because the Pulumi CLI isn't installed", done.stderr)
+    assert list(tmp_path.iterdir()) == []
+    found = gpubench("doctor", "--stack", "aws", GPUBENCH_STATE=str(tmp_path), PATH=alone, HOME=str(tmp_path))
+    assert found.returncode == 1
+    assert re.search(r"(?m)^!!  clouds +stack aws: ecs/\S+ needs the Pulumi CLI", found.stdout)
+    assert re.search(r"(?m)^!!  ecs +no credentials for AWS: .*aws sso login", found.stdout)
+
+
+def test_what_could_never_run_is_neither_planned_nor_rehearsed(tmp_path: Path) -> None:
+    project = _copy(tmp_path)
+    (project / "Pulumi.far.yaml").write_text(
+        "config:\n"
+        "  gpubench:results: s3://team-bench/x\n"
+        "  gpubench:benchmark: {image: 'ghcr.io/acme/bench:1'}\n"
+        "  gpubench:aws: {network: endpoints}\n"
+        "  gpubench:ladder: [{surface: ecs, account: '123456789012', tier: t4, region: us-east-1}]\n"
+    )
+    for command in ("plan", "drill", "preview", "up"):
+        done = gpubench(command, "--stack", "far", cwd=project, PYTHONPATH=str(project))
+        assert (done.returncode, done.stdout) == (2, ""), command
+        assert "gpubench:benchmark.image: ghcr.io/acme/bench:1: a network with `endpoints` alone reaches" in done.stderr
+
+
 @pytest.mark.parametrize("command", ["up", "preview", "destroy", "results", "stop"])
 def test_a_stack_that_is_not_there(command: str) -> None:
     done = gpubench(command, "--stack", "prodd")
@@ -480,6 +508,9 @@ class Stack:
     def destroy(self) -> int:
         return cli.main(["destroy", "--stack", "test"])
 
+    def stop(self) -> int:
+        return cli.main(["stop", "--stack", "test"])
+
 
 @pytest.fixture
 def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
@@ -550,6 +581,65 @@ def test_destroy_leaves_a_run_to_the_update_that_waits_for_it(stack: Stack, caps
         assert stack.destroy() == 1
     assert stack.cloud.asked == []
     assert "gpubench stop --stack test" in capsys.readouterr().err
+
+
+# -- stop --------------------------------------------------------------------------------------------------------------
+
+
+def test_stop_ends_an_attempt_on_a_cloud_that_no_process_here_has(
+    stack: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack.begin()
+    assert stack.stop() == 0
+    assert stack.cloud.asked == ["sweep a1", "held l4"]
+    (attempt,) = stack.ledger.attempts()
+    assert (attempt.outcome, attempt.cause, attempt.usd) == (Outcome.STOPPED, Cause.INTERRUPTED, 1.5)
+    assert "Stopped attempt a1." in capsys.readouterr().out
+    assert stack.stop() == 0
+    assert len(stack.cloud.asked) == 2, "what has ended is left alone"
+    assert capsys.readouterr().out == "No run of stack test is under way here.\n"
+
+
+def test_a_machine_that_stop_can_t_take_away_is_an_error(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    stack.begin()
+    stack.cloud.fails = ("sweep",)
+    assert stack.stop() == 1
+    said = capsys.readouterr()
+    assert "a machine is left: i-0123" in said.err and "Stopped" not in said.out
+    assert stack.ledger.open_attempt() is not None, "the next walk looks at it again"
+
+
+def test_stop_with_mistakes_in_the_settings(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    stack.begin()
+    stack.configure("  gpubench:budgett: {usd: 5}\n")
+    assert (stack.stop(), stack.cloud.asked) == (0, ["sweep a1"])
+    assert "budgett" in capsys.readouterr().err
+
+
+def test_stop_does_not_call_an_unread_ledger_empty(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    (stack.root / "results").write_text("a file where a folder should be")
+    assert (stack.stop(), stack.cloud.asked) == (1, [])
+    assert "can't be listed" in capsys.readouterr().err
+
+
+def test_stop_leaves_a_run_of_this_machine_to_its_update(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    stack.begin()
+    lock = stack.root / "results" / "runs" / "0123abcd-1" / "lock"
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as held:
+        held.write("test")
+        held.flush()
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert (stack.stop(), stack.cloud.asked) == (0, [])
+    assert (lock.parent / "stop").exists()
+    assert capsys.readouterr().out == "Stopping 0123abcd-1\n"
+
+
+def test_a_store_is_named_as_the_stack_names_it(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "_store_url", lambda _stack: "s3://my-gpubench/aws")
+    root = stack.root / ".gpubench" / "stores" / "s3" / "my-gpubench" / "aws"
+    with pytest.raises(EngineError, match="stack test has no results in s3://my-gpubench/aws yet"):
+        cli._runs_of(root, "test", {})
 
 
 # -- Ctrl-C ------------------------------------------------------------------------------------------------------------

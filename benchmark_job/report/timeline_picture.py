@@ -52,7 +52,7 @@ def picture(walked: Walked) -> Chart | None:
             tuple(
                 Bar(at(begun), at(ended), style, word, thick)
                 for row in by_rung[rung]
-                for begun, ended, style, word, thick in _bars(walked, row)
+                for begun, ended, style, word, thick in _bars(row)
             ),
         )
         for rung in shown
@@ -63,8 +63,8 @@ def picture(walked: Walked) -> Chart | None:
                  f"{'' if len(order) == 1 else 's'}, {duration(walked.took)}")  # fmt: skip
     if bands:
         notes.append("shaded: waiting")
-    if any(bar.thick for lane in lanes for bar in lane.bars) and (walked.runs or walked.machine_begun):
-        notes.append("thick: the runs" if walked.runs else "thick: the machine")
+    if any(bar.thick for lane in lanes for bar in lane.bars):
+        notes.append("thick: a machine")
     if hidden := len(order) - len(shown):
         notes.append(f"{hidden} further rungs in the table")
     said = "; ".join(f"{lane.label}: {lane.words}" for lane in lanes)
@@ -80,18 +80,15 @@ def picture(walked: Walked) -> Chart | None:
     )
 
 
-def _bars(walked: Walked, row: Row) -> list[tuple[datetime, datetime, int, str, bool]]:
-    """Begin, end, style, word and thickness. What was won is thin while the machine is looked for, and thick then."""
-    style, ended = _STYLES[row.came], row.when + row.took
-    if not row.is_won or row.attempt is not walked.winner:
+def _bars(row: Row) -> list[tuple[datetime, datetime, int, str, bool]]:
+    """Begin, end, style, word and thickness: an attempt is thin while a machine is looked for, and thick while it has
+    one. Where nobody knows since when, all of it is thin.
+    """
+    style, ended, obtained = _STYLES[row.came], row.when + row.took, row.attempt.obtained
+    if obtained is None or obtained >= ended:
         return [(row.when, ended, style, row.came, False)]
-    if walked.runs:
-        runs = [(one.begun, one.ended, style, "won", True) for one in walked.runs]
-        return [(row.when, ended, style, "won", False), *runs]
-    begun = walked.machine_begun
-    if begun is None:
-        return [(row.when, ended, style, "won", True)]
-    return [(row.when, begun, style, "won", False), (begun, ended, style, "won", True)]
+    held = (max(obtained, row.when), ended, style, row.came, True)
+    return [(row.when, obtained, style, row.came, False), held] if obtained > row.when else [held]
 
 
 def _words(found: list[Row]) -> str:

@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -270,6 +271,56 @@ def test_hint(width: int) -> None:
     choice = chosen(settings, 0, zones=("us-central1-c",))
     shown = text(plan_of(settings, [verdict(rung) for rung in settings.ladder], choice=choice), width)
     assert "Narrowed to us-central1-c" in shown
+
+
+@WIDTHS
+def test_the_ledger_s_last_attempts_are_shown(width: int) -> None:
+    settings = of('[{"surface": "gce", "regions": ["us-central1", "us-east4"], "tier": "l4"}]')
+    central, east = settings.ladder
+    older = [attempt(central, NOW - timedelta(days=3 + day), 10, job="another job") for day in reversed(range(4))]
+    taken = Failure(Cause.INTERRUPTED, Scope.ZONE, "preempted", "Instance was preempted.\nDetails: second line")
+    before = [
+        *older,
+        attempt(east, NOW - timedelta(hours=2), 61, usd=1.25, failure=taken),
+        lost(central, 3, Cause.CAPACITY, Scope.REGION),
+    ]
+    plan = plan_of(settings, [verdict(one) for one in settings.ladder], before)
+    shown = flat(text(plan, width).splitlines())
+    last = shown.partition("Last attempts ")[2].partition(" Next:")[0]
+    assert last.endswith(
+        "2026-11-21 00:00 gce us-east4 l4 on-demand: failed (interrupted, preempted), 61 min, 1.25 USD "
+        "Instance was preempted. "
+        "2026-11-21 01:57 gce us-central1 l4 on-demand: failed (capacity, CODE), 1 min, 0.00 USD a text"
+    )
+    assert last.count("won, 10 min") == 3, "five in all"
+    assert "Under way" not in shown
+    made = to_json(plan)["last_attempts"]
+    assert isinstance(made, list) and len(made) == 5
+    assert {name: made[3][name] for name in ("when", "rung", "outcome", "cause", "usd", "text")} == {
+        "when": "2026-11-21T00:00:00.000Z", "rung": east.id, "outcome": "failed", "cause": "interrupted", "usd": 1.25,
+        "text": "Instance was preempted.",
+    }  # fmt: skip
+    fresh = plan_of(settings, [verdict(one) for one in settings.ladder])
+    assert "Last attempts" not in text(fresh, width) and to_json(fresh)["last_attempts"] == []
+
+
+@WIDTHS
+def test_an_attempt_that_has_not_ended_is_under_way(width: int) -> None:
+    settings = of('[{"surface": "gce", "regions": ["us-central1", "us-east4"], "tier": "l4"}]')
+    central, east = settings.ladder
+    open_ = replace(attempt(central, NOW - timedelta(minutes=7), 1), ended=None, outcome=None)
+    plan = plan_of(settings, [verdict(one) for one in settings.ladder], [open_])
+    shown = flat(text(plan, width).splitlines())
+    assert "2026-11-21 01:53 gce us-central1 l4 on-demand: under way" in shown
+    assert f"Under way: {central.id} Attempt {open_.id}, since 01:53 UTC. `gpubench up` goes on with it" in shown
+    assert "Next:" not in shown, "it is where the run is"
+    made = to_json(plan)["last_attempts"]
+    assert isinstance(made, list) and made[0]["outcome"] == "under way"
+    # However old it is; and what comes after it is another rung.
+    later = [attempt(east, NOW - timedelta(minutes=6 - one), 1, job="another job") for one in range(5)]
+    plan = plan_of(settings, [verdict(one) for one in settings.ladder], [open_, *later], chosen(settings, 1))
+    shown = flat(text(plan, width).splitlines())
+    assert f"Under way: {central.id}" in shown and f"Next: {east.id}" in shown
 
 
 @WIDTHS

@@ -22,7 +22,7 @@ from placement.costs import Hours
 from placement.ladder import LadderEntry, Rung, Surface, expand
 from placement.ledger import Attempt, Outcome
 from placement.plan import Plan, Row
-from placement.timeline import REHEARSAL, Span, Walked, blocks_made, duration, headline, render, rows, to_do
+from placement.timeline import REHEARSAL, Walked, blocks_made, duration, headline, render, rows, to_do
 from placement.verdicts import Finding, Said
 from placement.walk import End, Wait
 
@@ -78,8 +78,9 @@ def tried(
     usd: float = 0.0,
     zones: Sequence[str] = (),
     obtained: tuple[str, str] | None = None,
+    machine: float | None = None,
 ) -> Attempt:
-    """An attempt; begin and length in minutes from the walk's begin, None: it hasn't ended."""
+    """An attempt; begin, length and when its machine came in minutes from the walk's begin, None: it hasn't ended."""
     time = BEGUN + minutes(begun)
     if took is not None and outcome is None:
         outcome = Outcome.FAILED if failure else Outcome.WON
@@ -96,6 +97,7 @@ def tried(
         outcome=outcome,
         failure=failure,
         usd=usd,
+        obtained=None if machine is None else BEGUN + minutes(machine),
         obtained_zone=obtained[0] if obtained else None,
         obtained_machine_type=obtained[1] if obtained else None,
     )
@@ -120,9 +122,10 @@ def block(attempt: Attempt, covers: str, length: float | None) -> Block:
 def won() -> Walked:
     """A stock-out whose hint leads to the machine."""
     first = tried(H100, 0.5, 1, STOCKOUT)
-    second = tried(H100_EAST, 2, 26, usd=1.61, zones=["us-east4-b"], obtained=("us-east4-b", "a3-highgpu-1g"))
+    got = ("us-east4-b", "a3-highgpu-1g")
+    second = tried(H100_EAST, 2, 26, usd=1.61, zones=["us-east4-b"], obtained=got, machine=4)
     made = walk([first, second], End.DONE, 29)
-    return replace(made, blocks={first.id: block(first, "us-central1-a", 10)}, machine_begun=BEGUN + minutes(4))
+    return replace(made, blocks={first.id: block(first, "us-central1-a", 10)})
 
 
 def denied() -> Walked:
@@ -214,6 +217,32 @@ class TestText:
         assert "Worth trying again from 03:35 UTC (in 2 h" not in text
         assert "Worth trying again from 03:35 UTC (in 1 h 33 min); `gpubench up --wait 2h` waits for it." in text
         assert text.count("--quota-id=NVIDIA-L4") == 1  # not a second time for later
+
+    def test_what_was_sold_out_first_is_worth_waiting_for(self) -> None:
+        made = replace(nothing_left(), retry_at=BEGUN + minutes(1))
+        assert "  - Worth trying again now; `gpubench up --wait 6h` goes on trying" in shown(made)
+
+    def test_the_time_to_the_gpu_is_the_first_ones_whatever_came_of_it(self) -> None:
+        cut = Failure(Cause.INTERRUPTED, Scope.ZONE, "preempted", "Instance was preempted.")
+        taken = tried(L4, 0, 20, cut, machine=4)
+        text = words(shown(walk([taken, tried(L4, 21, 20, machine=25)], End.DONE, 41)))
+        assert "Time to the GPU 4 min" in text
+        # A machine that came first, and had no GPU, was none; and one that failed to bring results was one.
+        cpu = replace(H100, tier="cpu")
+        denied_there = tried(L4, 21, 20, DENIED, machine=25)
+        text = words(shown(walk([tried(cpu, 0, 20, cut, machine=3), denied_there], End.FAILED, 41)))
+        assert "Time to the GPU 25 min" in text
+
+    def test_without_a_gpu_no_time_to_one_is_told(self) -> None:
+        cpu = replace(H100, tier="cpu")
+        made = walk([tried(H100, 0, 1, STOCKOUT), tried(cpu, 2, 60, machine=38)], End.DONE, 62, [H100, cpu])
+        for said in (shown(made), markdown(made), Tags(page(made)).text):
+            assert "Time to a machine" in said and "38 min" in said and "without a GPU" in said
+            assert "Time to the GPU" not in said
+        assert "Time to" not in shown(walk([tried(H100, 0, 1, STOCKOUT)], End.NOTHING_LEFT, 1))
+        # Nobody knows where this machine's GPU is, or whether it has one.
+        here = words(shown(walk([tried(LADDER[-1], 0, 5)], End.DONE, 5)))
+        assert "Time to a machine 0 s (until the winning attempt began)" in here
 
     def test_nothing_left_and_nothing_to_wait_for(self) -> None:
         text = words(shown(walk([], End.NOTHING_LEFT, 0)))
@@ -335,12 +364,25 @@ class TestPicture:
         assert "Minutes since 2026-11-21 02:00 UTC" in texts
 
     def test_bars_lie_where_their_time_is(self) -> None:
-        runs = (Span("1", BEGUN + minutes(9), BEGUN + minutes(27)),)
-        chart = picture(replace(won(), runs=runs))
+        chart = picture(won())
         assert chart is not None
         spans = [(bar.begin, bar.end, bar.word, bar.thick) for lane in chart.lanes for bar in lane.bars]
-        assert spans == [(0.5, 1.5, "capacity", False), (2, 28, "won", False), (9, 27, "won", True)]
+        assert spans == [(0.5, 1.5, "capacity", False), (2, 4, "won", False), (4, 28, "won", True)]
         assert chart.x_end == 29
+
+    def test_a_machine_that_was_held_is_thick_whatever_came_of_it(self) -> None:
+        cut = Failure(Cause.INTERRUPTED, Scope.ZONE, "preempted", "Instance was preempted.")
+        made = walk([tried(L4, 0, 9, cut, machine=4), tried(L4, 9, 9, machine=9), tried(L4, 18, 2)], End.DONE, 20)
+        chart = picture(made)
+        assert chart is not None and chart.subtitle.endswith("thick: a machine")
+        assert [(bar.begin, bar.end, bar.word, bar.thick) for lane in chart.lanes for bar in lane.bars] == [
+            (0, 4, "interrupted", False),
+            (4, 9, "interrupted", True),
+            (9, 18, "won", True),
+            (18, 20, "won", False),  # nobody knows since when it had one
+        ]
+        nobody = picture(walk([tried(L4, 0, 9)], End.DONE, 9))
+        assert nobody is not None and "thick" not in nobody.subtitle
 
     @pytest.mark.parametrize("count", [1, 2, LANES, 100])
     def test_one_to_thirty_lanes_lie_inside_the_picture(self, count: int) -> None:
@@ -361,9 +403,8 @@ class TestPicture:
 
     def test_those_who_cant_see_it_are_told(self) -> None:
         root = self.drawn(won())
-        assert (
-            root.findtext(f"{SVG}title") == "The walk of stack prod: 2 attempts on 2 rungs, 29 min; thick: the machine"
-        )
+        title = root.findtext(f"{SVG}title")
+        assert title == "The walk of stack prod: 2 attempts on 2 rungs, 29 min; thick: a machine"
         said = root.findtext(f"{SVG}desc") or ""
         assert said.startswith("Done: results from gce us-east4 h100 spot")
         assert "gce us-central1 h100 flex-start: capacity" in said
