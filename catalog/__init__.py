@@ -423,33 +423,17 @@ def closest(value: str, allowed: Iterable[str]) -> str | None:
         return folded[wanted]
     if of_other_partition(wanted):
         return None  # no slip of the pen: a region of this name is there, and nearly that of another partition's
-    import difflib  # late: only mistakes need it
+    import difflib  # late: only mistakes need them
+    from os.path import commonprefix
 
     near = difflib.get_close_matches(wanted, folded, n=_NEAR, cutoff=0.6)
-    # One or two slips say more than what the words have in common: us-esat-1 is us-east-1, and not us-west-1.
-    return folded[min(near, key=lambda name: _slips(wanted, name))] if near else None
+    # Of names about as near, the one that begins alike: us-esat-1 is us-east-1, and not us-west-1.
+    like = [difflib.SequenceMatcher(None, wanted, name).ratio() for name in near]
+    alike = [name for name, ratio in zip(near, like, strict=True) if ratio >= like[0] - _AS_NEAR]
+    return folded[max(alike, key=lambda name: len(commonprefix([wanted, name])))] if alike else None  # noqa: RUF071
 
 
-_NEAR = 12
-_FEW_SLIPS = 2
-
-
-def _slips(written: str, name: str) -> tuple[int, int]:
-    """How far a word is from a name, least first: slips (letters left out, put in, changed or swapped with the next),
-    then how soon the first of them comes: the first letters are the likeliest to be right. Many slips are all alike.
-    """
-    before: list[int] = []
-    row = list(range(len(name) + 1))
-    for i, letter in enumerate(written, 1):
-        before, last, row = row, before, [i]
-        for j, other in enumerate(name, 1):
-            row.append(min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != other)))
-            if last and j > 1 and letter == name[j - 2] and other == written[i - 2]:
-                row[j] = min(row[j], last[j - 2] + 1)
-    if row[-1] > _FEW_SLIPS:
-        return _FEW_SLIPS + 1, 0
-    pairs = enumerate(zip(written, name, strict=False))
-    return row[-1], -next((place for place, (one, other) in pairs if one != other), min(len(written), len(name)))
+_NEAR, _AS_NEAR = 12, 0.1
 
 
 def of_other_partition(region: str) -> bool:
