@@ -654,7 +654,7 @@ def test_wrapping_changes_no_cause(message: Message, names: list[str]) -> None:
 
 
 @given(st.lists(st.sampled_from(FAILURES), min_size=2, max_size=4))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True)
 def test_of_several_errors_the_one_that_a_person_must_mend_decides(messages: list[Message]) -> None:
     failure = classify("\n".join(f"{'- ' * 400}\n* {m.text}" for m in messages))
     labels = {m.cause for m in messages}

@@ -778,7 +778,7 @@ REQUESTS = (
         ),
         "scylladb/scylla-machine-image#184; GoogleCloudPlatform/agent-starter-pack#196",
         mends.TAKEN,
-        Says.WRAPPING,
+        Says.CODE,
     ),
     Pattern(
         "ALREADY_EXISTS",
